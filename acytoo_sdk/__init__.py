@@ -1,0 +1,71 @@
+"""Streams chat replies from endpoints that send bare UTF-8 text: `Client` blocks, `AsyncClient` awaits.
+
+    from acytoo_sdk import Client
+
+    for piece in Client("https://chat.example.com").stream("Hi"):
+        print(piece, end="", flush=True)
+
+Every public name is imported at its first use, so that `import acytoo_sdk` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from ._version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from ._client import Client as Client
+    from ._client import Stats as Stats
+    from ._client import Stream as Stream
+    from ._options import RetryPolicy as RetryPolicy
+    from ._options import Timeout as Timeout
+    from .errors import AcytooError as AcytooError
+    from .errors import APIConnectionError as APIConnectionError
+    from .errors import APIStatusError as APIStatusError
+    from .errors import APITimeoutError as APITimeoutError
+    from .errors import AuthenticationError as AuthenticationError
+    from .errors import BadRequestError as BadRequestError
+    from .errors import ClientClosedError as ClientClosedError
+    from .errors import DecodeError as DecodeError
+    from .errors import EmptyReplyError as EmptyReplyError
+    from .errors import InvalidRequestError as InvalidRequestError
+    from .errors import NotFoundError as NotFoundError
+    from .errors import PermissionDeniedError as PermissionDeniedError
+    from .errors import RateLimitError as RateLimitError
+    from .errors import RedirectError as RedirectError
+    from .errors import ReplyTooLargeError as ReplyTooLargeError
+    from .errors import ServerError as ServerError
+    from .errors import StreamCancelledError as StreamCancelledError
+    from .errors import StreamInterruptedError as StreamInterruptedError
+    from .errors import UnexpectedReplyError as UnexpectedReplyError
+    from .protocol import Message as Message
+    from .protocol import ReplyHead as ReplyHead
+
+_ROOMS = {
+    "_client": "Client Stats Stream",
+    "_options": "RetryPolicy Timeout",
+    "errors": """
+        AcytooError APIConnectionError APIStatusError APITimeoutError AuthenticationError BadRequestError
+        ClientClosedError DecodeError EmptyReplyError InvalidRequestError NotFoundError PermissionDeniedError
+        RateLimitError RedirectError ReplyTooLargeError ServerError StreamCancelledError StreamInterruptedError
+        UnexpectedReplyError
+    """,
+    "protocol": "Message ReplyHead",
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
+
+__all__ = sorted([*_ROOM_OF, "__version__"])  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_ROOM_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

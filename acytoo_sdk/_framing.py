@@ -1,0 +1,175 @@
+"""Framing: where an HTTP/1.1 body ends, and whether it did. Bytes in, bytes out; no socket.
+
+http.client reads framing too, but takes a negative chunk size, a missing line end, or a length that is no number for
+good, hands framing out as text after them, and costs a Python call a chunk. Here every deviation is an error, and one
+call takes all that arrived.
+
+Source: RFC 9112, sections 6 and 7.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+# A size line holds 16 digits and perhaps an extension; trailers are a handful of header lines.
+_LONGEST_LINE = 4096
+_LONGEST_TRAILERS = 64 * 1024
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r?\n")
+
+
+class FramingError(Exception):
+    """The framing of a body is broken or unknown."""
+
+
+class Body:
+    """The framing of one body; here of one that ends with the connection, which proves nothing.
+
+    Attributes:
+        done: no more bytes belong to the body.
+        whole: True: the framing proves that it is complete; False: it was cut, or has not ended; None: it cannot tell.
+        error: why the rest cannot be read; set after the bytes before the fault were returned.
+        surplus: bytes arrived after the end, so that the connection must not be used again.
+    """
+
+    def __init__(self) -> None:
+        self.done = False
+        self.whole: bool | None = False
+        self.error: FramingError | None = None
+        self.surplus = False
+
+    def receive_data(self, data: bytes) -> bytes:
+        """Takes bytes off the connection; returns those of the body."""
+        return data
+
+    def receive_eof(self) -> None:
+        """The connection ended.
+
+        Raises:
+            FramingError: too early.
+        """
+        self.done, self.whole = True, None
+
+
+class LengthBody(Body):
+    """A body of a length announced before."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self._left = length
+        self.done = self.whole = not length
+
+    def receive_data(self, data: bytes) -> bytes:
+        """Takes bytes off the connection; returns those of the body."""
+        self.surplus = len(data) > self._left
+        data = data[: self._left]
+        self._left -= len(data)
+        self.done = self.whole = not self._left
+        return data
+
+    def receive_eof(self) -> None:
+        """The connection ended: too early, or this would not be asked."""
+        raise FramingError(f"{self._left} bytes before the announced end")
+
+
+class ChunkedBody(Body):
+    """A body in chunks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rest = b""  # a line, or a line end, whose end has not arrived
+        self._left = 0  # bytes of the open chunk still to come
+        self._after_chunk = False  # a chunk's line end is due
+        self._in_trailers = False
+        self._trailer_bytes = 0
+
+    def receive_data(self, data: bytes) -> bytes:
+        """Takes bytes off the connection; returns those of the body."""
+        data, self._rest = self._rest + data, b""
+        parts: list[bytes] = []
+        at, end = 0, len(data)
+        try:
+            while at < end and not self._in_trailers:
+                if self._left:
+                    part = data[at : at + self._left]
+                    parts.append(part)
+                    at += len(part)
+                    self._left -= len(part)
+                    self._after_chunk = not self._left
+                elif self._after_chunk:
+                    line_end = data[at : at + 2]
+                    if line_end != b"\r\n":
+                        if line_end != b"\r":
+                            raise FramingError("a chunk is longer than its size")
+                        break
+                    at += 2
+                    self._after_chunk = False
+                else:
+                    found = _CHUNK_SIZE.match(data, at)
+                    if found is None:
+                        if b"\n" in data[at:] or end - at > _LONGEST_LINE:
+                            raise FramingError("a chunk's size is not a number")
+                        break
+                    at = found.end()
+                    self._left = int(found[1], 16)
+                    self._in_trailers = not self._left
+            self._rest = data[at:]
+            if self._in_trailers:
+                self._receive_trailers()
+        except FramingError as error:
+            self.error = error
+            if not parts:
+                raise
+        return b"".join(parts)
+
+    def receive_eof(self) -> None:
+        """The connection ended.
+
+        Raises:
+            FramingError: before the last chunk. The trailers behind it may be missing: the body is complete without
+            them.
+        """
+        if not self._in_trailers:
+            raise FramingError("inside a chunk" if self._left else "before the last chunk")
+        self.done = self.whole = self.surplus = True
+
+    def _receive_trailers(self) -> None:
+        while not self.done:
+            line, line_end, rest = self._rest.partition(b"\n")
+            if not line_end:
+                if len(line) > _LONGEST_LINE:
+                    raise FramingError("a trailer is too long")
+                return
+            self._rest = rest
+            self._trailer_bytes += len(line)
+            if self._trailer_bytes > _LONGEST_TRAILERS:
+                raise FramingError("the trailers are too long")
+            if line in (b"", b"\r"):
+                self.done = self.whole = True
+                self.surplus = bool(rest)
+
+
+def framing_of(status: int, headers: Mapping[str, str]) -> Body:
+    """The framing that a head announces.
+
+    Args:
+        status: the HTTP status; 204 and 304 have no body, whatever the headers say.
+        headers: names in lower case, repeated ones joined with ", ".
+
+    Raises:
+        FramingError: a `Transfer-Encoding` other than chunked, or a `Content-Length` that is not one number.
+    """
+    if status in (204, 304):
+        return LengthBody(0)
+    coding = headers.get("transfer-encoding")
+    if coding is not None:
+        if coding.strip().lower() != "chunked":
+            raise FramingError(f"Transfer-Encoding {coding.strip()}")
+        return ChunkedBody()
+    length = headers.get("content-length")
+    if length is None:
+        return Body()
+    first, *repeats = (value.strip() for value in length.split(","))
+    if not re.fullmatch("[0-9]{1,18}", first) or any(repeat != first for repeat in repeats):
+        raise FramingError(f"Content-Length {length}")
+    return LengthBody(int(first))
