@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 from ._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from ._async_client import AsyncClient as AsyncClient
+    from ._async_client import AsyncStream as AsyncStream
+    from ._call import Stats as Stats
     from ._client import Client as Client
-    from ._client import Stats as Stats
     from ._client import Stream as Stream
     from ._options import RetryPolicy as RetryPolicy
     from ._options import Timeout as Timeout
@@ -44,7 +46,9 @@ if TYPE_CHECKING:
     from .protocol import ReplyHead as ReplyHead
 
 _ROOMS = {
-    "_client": "Client Stats Stream",
+    "_async_client": "AsyncClient AsyncStream",
+    "_call": "Stats",
+    "_client": "Client Stream",
     "_options": "RetryPolicy Timeout",
     "errors": """
         AcytooError APIConnectionError APIStatusError APITimeoutError AuthenticationError BadRequestError

@@ -1,35 +1,22 @@
-"""The blocking client: `Client` holds what was configured, `Stream` is one reply on its way.
-
-No header, payload, status or decoding is known here: `protocol` judges, `_transport` sends, `_retry` repeats. They are
-imported at the first call, so that importing this package, or making a client, costs nothing.
-"""
+"""The blocking client: `Client` holds what was configured, `Stream` is one reply on its way."""
 
 from __future__ import annotations
 
-import io
-import os
-import threading
-import time
-import weakref
-from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Generator
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ._options import CallOptions, Messages, Options, RetryPolicy, Timeout
-from ._secrets import Mask
-from .errors import AcytooError, ClientClosedError, InvalidRequestError, StreamCancelledError
-from .protocol import DEFAULT_MAX_REPLY_BYTES, DEFAULT_PATH, ReplyHead, ReplyReader, Request
+from ._base import BaseClient
+from ._call import Call, Stats
+from ._options import Messages, RetryPolicy, Timeout
+from .errors import AcytooError, InvalidRequestError
+from .protocol import ReplyHead
 
 if TYPE_CHECKING:
-    from typing_extensions import Self, Unpack
-
-    from ._options import Changes
-    from ._transport import Sending, Transport
+    from typing_extensions import Self
 
 
-class Client:
+class Client(BaseClient):
     """Streams chat replies from an endpoint that sends bare UTF-8 text; blocking.
 
     Safe to share between threads. Nothing is opened before the first call. Pickles as its configuration; the copy makes
@@ -62,40 +49,6 @@ class Client:
         ...     client.complete("Hi")
         'Hello!'
     """
-
-    def __init__(
-        self,
-        base_url: str | None = None,
-        *,
-        key: str | None = None,
-        password: str | None = None,
-        model: str | None = None,
-        temperature: float | None = None,
-        path: str = DEFAULT_PATH,
-        headers: Mapping[str, str] | None = None,
-        timeout: Timeout | float | None = Timeout(),  # noqa: B008 - frozen
-        retry: RetryPolicy | int = RetryPolicy(),  # noqa: B008 - frozen
-        proxy: str | None = None,
-        verify: bool | str = True,
-        strip_notices: bool = True,
-        max_reply_bytes: int | None = DEFAULT_MAX_REPLY_BYTES,
-    ) -> None:
-        self._options = Options.of(
-            base_url=base_url,
-            key=key,
-            password=password,
-            model=model,
-            temperature=temperature,
-            path=path,
-            headers=headers,
-            timeout=timeout,
-            retry=retry,
-            proxy=proxy,
-            verify=verify,
-            strip_notices=strip_notices,
-            max_reply_bytes=max_reply_bytes,
-        )
-        self._connections = _Connections(self._options)
 
     def stream(
         self,
@@ -130,9 +83,7 @@ class Client:
             ...         print(piece, end="")
             Hello!
         """
-        self._connections.check_open()
-        call = self._options.for_call(model=model, temperature=temperature, timeout=timeout, retry=retry)
-        stream = Stream(_Call(self._options.request(messages, call), call, self._options, self._connections))
+        stream = Stream(self._call(messages, model, temperature, timeout, retry))
         self._connections.add(stream)
         return stream
 
@@ -155,27 +106,6 @@ class Client:
         """
         return "".join(self.stream(messages, model=model, temperature=temperature, timeout=timeout, retry=retry))
 
-    def with_options(self, **changes: Unpack[Changes]) -> Client:
-        """A client with some options changed, on the same connections; closing either closes both.
-
-        Args:
-            changes: any argument of the constructor but `verify` and `proxy`, which belong to the connections.
-
-        Returns:
-            The new client; this one stays as it is.
-
-        Raises:
-            InvalidRequestError: an option is unknown, cannot be changed, or has a value that is not usable.
-
-        Example:
-            >>> Client("http://127.0.0.1:8000").with_options(model="other")
-            Client(base_url='http://127.0.0.1:8000', model='other')
-        """
-        client = object.__new__(type(self))
-        client._options = self._options.changed(changes)
-        client._connections = self._connections
-        return client
-
     def close(self) -> None:
         """Closes all connections: running streams end in `StreamCancelledError`, later calls in an error too."""
         self._connections.close()
@@ -187,35 +117,6 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(base_url={self._options.base_url!r}, model={self._options.model!r})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_options": self._options}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self._options = state["_options"]
-        self._connections = _Connections(self._options)
-
-
-@dataclass(frozen=True)
-class Stats:
-    """The figures of one stream, so far.
-
-    Attributes:
-        attempts: requests sent.
-        first_piece_after: seconds from the first `next()` to the first piece; None before it.
-        elapsed: seconds from the first `next()` to the end, or to now; 0.0 before it.
-        pieces: pieces handed out.
-        characters: characters handed out.
-    """
-
-    attempts: int
-    first_piece_after: float | None
-    elapsed: float
-    pieces: int
-    characters: int
 
 
 class Stream(Generator[str, None, None]):
@@ -238,7 +139,7 @@ class Stream(Generator[str, None, None]):
         All of them keep what had arrived in `partial_text`.
     """
 
-    def __init__(self, call: _Call) -> None:
+    def __init__(self, call: Call) -> None:
         self._call = call
         self._pieces = _pieces(call)
 
@@ -294,9 +195,14 @@ class Stream(Generator[str, None, None]):
                 pass  # it is running: its own thread closes
 
     @property
+    def started(self) -> bool:
+        """Whether a piece was asked for."""
+        return self._call.started
+
+    @property
     def text(self) -> str:
         """The text handed out so far, without the notice."""
-        return self._call.text.getvalue()
+        return self._call.text
 
     @property
     def notice(self) -> str | None:
@@ -316,7 +222,7 @@ class Stream(Generator[str, None, None]):
     @property
     def stats(self) -> Stats:
         """The figures so far."""
-        return self._call.stats()
+        return self._call.stats
 
     def __enter__(self) -> Self:
         return self
@@ -334,187 +240,16 @@ class Stream(Generator[str, None, None]):
         return f"<Stream {state}, {stats.characters} characters>"
 
 
-class _Call:
-    """What a stream and its generator share; refers to neither, so that dropping the stream ends it."""
-
-    def __init__(self, request: Request, options: CallOptions, client: Options, connections: _Connections) -> None:
-        self.request = request
-        self.options = options
-        self.client = client
-        self.connections = connections
-        self.text = io.StringIO()
-        self.pieces = 0
-        self.characters = 0
-        self.reader: ReplyReader | None = None
-        self.whole: bool | None = False
-        self.ended: float | None = None
-        self.sending: Sending | None = None
-        self._attempts = 0
-        self._started: float | None = None
-        self._deadline: float | None = None
-        self._first_piece: float | None = None
-        self._cancelled = threading.Event()
-        self._cancel_told = False
-
-    def start(self) -> None:
-        """The clock of `total` starts; from now on closing the client cancels the call."""
-        self.connections.check_open()
-        self._started = time.monotonic()
-        if self.options.timeout.total is not None:
-            self._deadline = self._started + self.options.timeout.total
-
-    def open(self) -> tuple[str, Iterator[str]]:
-        """The first text of the reply, and the texts after it; with as many attempts as the policy allows."""
-        from ._retry import run
-
-        sleep = partial(_sleep, self._cancelled)
-        return run(self._attempt, policy=self.options.retry, deadline=self._deadline, sleep=sleep)
-
-    def hand_out(self, text: str) -> str:
-        """Text on its way to the caller."""
-        if self._first_piece is None:
-            self._first_piece = time.monotonic()
-        self.text.write(text)
-        self.pieces += 1
-        self.characters += len(text)
-        return text
-
-    def finish(self) -> None:
-        """The stream is over, whatever the reason."""
-        self.ended = self.ended or time.monotonic()
-
-    def cancel(self) -> bool:
-        """Ends the call from any thread; False if it was over."""
-        if self.ended is not None or self._cancelled.is_set():
-            return False
-        self._cancelled.set()
-        if (sending := self.sending) is not None:
-            sending.abort()
-        return True
-
-    def cancellation(self) -> StreamCancelledError | None:
-        """The error that tells of a cancellation; None where there was none, or it was told before."""
-        if not self._cancelled.is_set() or self._cancel_told:
-            return None
-        self._cancel_told = True
-        return StreamCancelledError("The stream was cancelled", partial_text=self.text.getvalue())
-
-    def stats(self) -> Stats:
-        """The figures so far."""
-        began = self._started
-        return Stats(
-            attempts=self._attempts,
-            first_piece_after=None if began is None or self._first_piece is None else self._first_piece - began,
-            elapsed=0.0 if began is None else (self.ended or time.monotonic()) - began,
-            pieces=self.pieces,
-            characters=self.characters,
-        )
-
-    def _attempt(self) -> tuple[str, Iterator[str]]:
-        from ._transport import Sending
-
-        transport = self.connections.transport()
-        mask = Mask((*self.client.secrets, *transport.secrets_for(self.request.url)))
-        self._attempts += 1
-        self.reader = ReplyReader(
-            strip_notices=self.client.strip_notices, max_reply_bytes=self.client.max_reply_bytes, mask=mask
-        )
-        self.sending = Sending(
-            transport, self.request, timeout=self.options.timeout, deadline=self._deadline, mask=mask
-        )
-        if self._cancelled.is_set():  # before `cancel` could see this attempt
-            self.sending.abort()
-        texts = self._texts(self.sending, self.reader)
-        return next(texts), texts
-
-    def _texts(self, sending: Sending, reader: ReplyReader) -> Iterator[str]:
-        """The non-empty texts of one reply, and then the end or one error; closes the connection."""
-        broken = None
-        try:
-            reader.receive_head(*sending.open(), now=time.time())
-            try:
-                for data in sending.body():
-                    if text := reader.receive_data(data):
-                        yield text
-                    if reader.error is not None:
-                        raise reader.error
-            except AcytooError as error:
-                if reader.error is not None:
-                    raise
-                broken = error
-            if self._cancelled.is_set():
-                raise StreamCancelledError("cancelled")
-            last = reader.receive_eof() if broken is None else reader.receive_break(broken)
-            if last:
-                yield last
-            if reader.error is not None:
-                raise reader.error
-            self.whole = sending.whole
-        finally:
-            sending.close()
-
-
-def _sleep(cancelled: threading.Event, seconds: float) -> None:
-    if cancelled.wait(seconds):
-        raise StreamCancelledError("cancelled")
-
-
-def _pieces(call: _Call) -> Generator[str, None, None]:
+def _pieces(call: Call) -> Generator[str, None, None]:
     """The generator inside a stream. It must not know the stream: dropped, it closes; in a cycle, it would wait."""
     try:
         call.start()
-        text, texts = call.open()
-        yield call.hand_out(text)
-        for text in texts:
+        for text in call.texts():
             yield call.hand_out(text)
     except AcytooError as error:
-        if (cancellation := call.cancellation()) is not None:
-            raise cancellation from None
-        error.partial_text = call.text.getvalue()
-        raise
+        settled = call.settle(error)
+        if settled is error:
+            raise
+        raise settled from None
     finally:
         call.finish()
-
-
-class _Connections:
-    """The connections that a client shares with those made from it: opened at the first call, and anew after a fork."""
-
-    def __init__(self, options: Options, *, size: int = 100) -> None:
-        self._options = options
-        self._size = size
-        self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
-        self._lock = threading.Lock()
-        self._closed = False
-        self._transport: Transport | None = None
-        self._process = 0
-
-    def check_open(self) -> None:
-        if self._closed:
-            raise ClientClosedError("The client is closed")
-
-    def add(self, stream: Stream) -> None:
-        """Closing cancels this stream too, if it still lives then and has started."""
-        with self._lock:
-            self._streams.add(stream)
-
-    def transport(self) -> Transport:
-        from ._transport import Transport
-
-        with self._lock:
-            self.check_open()
-            if self._transport is None or self._process != os.getpid():
-                self._transport = Transport(
-                    verify=self._options.verify, proxy=self._options.proxy.reveal(), connections=self._size
-                )
-                self._process = os.getpid()
-            return self._transport
-
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            streams, transport, self._transport = list(self._streams), self._transport, None
-        for stream in streams:
-            if stream.stats.attempts:  # one that has not started tells of the closed client instead
-                stream.cancel()
-        if transport is not None:
-            transport.close()

@@ -13,9 +13,9 @@ import re
 from collections.abc import Mapping
 
 # A size line holds 16 digits and perhaps an extension; trailers are a handful of header lines.
-_LONGEST_LINE = 4096
+_LONGEST_SIZE_LINE = 4096
 _LONGEST_TRAILERS = 64 * 1024
-_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r?\n")
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r\n")
 
 
 class FramingError(Exception):
@@ -81,7 +81,6 @@ class ChunkedBody(Body):
         self._left = 0  # bytes of the open chunk still to come
         self._after_chunk = False  # a chunk's line end is due
         self._in_trailers = False
-        self._trailer_bytes = 0
 
     def receive_data(self, data: bytes) -> bytes:
         """Takes bytes off the connection; returns those of the body."""
@@ -105,14 +104,16 @@ class ChunkedBody(Body):
                     at += 2
                     self._after_chunk = False
                 else:
-                    found = _CHUNK_SIZE.match(data, at)
+                    found = _SIZE_LINE.match(data, at, at + _LONGEST_SIZE_LINE)
                     if found is None:
-                        if b"\n" in data[at:] or end - at > _LONGEST_LINE:
+                        if b"\n" in data[at:] or end - at >= _LONGEST_SIZE_LINE:
                             raise FramingError("a chunk's size is not a number")
                         break
                     at = found.end()
                     self._left = int(found[1], 16)
-                    self._in_trailers = not self._left
+                    if not self._left:
+                        self._in_trailers = True
+                        at -= 2  # an empty line ends the trailers, be there any or none
             self._rest = data[at:]
             if self._in_trailers:
                 self._receive_trailers()
@@ -134,19 +135,12 @@ class ChunkedBody(Body):
         self.done = self.whole = self.surplus = True
 
     def _receive_trailers(self) -> None:
-        while not self.done:
-            line, line_end, rest = self._rest.partition(b"\n")
-            if not line_end:
-                if len(line) > _LONGEST_LINE:
-                    raise FramingError("a trailer is too long")
-                return
-            self._rest = rest
-            self._trailer_bytes += len(line)
-            if self._trailer_bytes > _LONGEST_TRAILERS:
-                raise FramingError("the trailers are too long")
-            if line in (b"", b"\r"):
-                self.done = self.whole = True
-                self.surplus = bool(rest)
+        end = self._rest.find(b"\r\n\r\n", 0, _LONGEST_TRAILERS)
+        if end != -1:
+            self.done = self.whole = True
+            self.surplus = len(self._rest) > end + 4
+        elif len(self._rest) >= _LONGEST_TRAILERS:
+            raise FramingError("the trailers are too long")
 
 
 def framing_of(status: int, headers: Mapping[str, str]) -> Body:

@@ -17,7 +17,6 @@ _SENTENCES = (
     "For developers, you can use https://api.acytoo.net directly.",
 )
 _NOTICE = re.compile(_BLANK_LINE + r"\s+".join(map(re.escape, _SENTENCES)) + r"\s*")
-_BLANKS = re.compile(r"\s*")
 # The one that was seen has about 800 characters; an endless run of spaces must not be held back for ever.
 _LONGEST = 4096
 
@@ -72,13 +71,8 @@ def _may_be_notice(text: str, at: int) -> bool:
         if not text.startswith(expected, at):
             return expected.startswith(text[at:])
         after = at + len(expected)
-        at = _end_of_blanks(text, after)
+        at = len(text) - len(text[after:].lstrip())
         if at == after and at < len(text):
             return False
         expected = ""
     return at == len(text)
-
-
-def _end_of_blanks(text: str, at: int) -> int:
-    found = _BLANKS.match(text, at)
-    return found.end() if found else at

@@ -7,12 +7,13 @@ opened or sent.
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
-from base64 import b64encode
+import sys
+from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, TypedDict, get_args
 from urllib.parse import quote, unquote, urlsplit
@@ -97,17 +98,14 @@ class RetryPolicy:
     retry_after_max: float = 60.0
 
     def __post_init__(self) -> None:
-        _check_count("retry.attempts", self.attempts)
+        check_count("retry.attempts", self.attempts)
         _check_number("retry.wait_initial", self.wait_initial, least=0)
         _check_number("retry.wait_max", self.wait_max, least=0)
         _check_number("retry.jitter", self.jitter, least=0, most=1)
         _check_number("retry.retry_after_max", self.retry_after_max, least=0)
 
 
-class Changes(TypedDict, total=False):
-    """What `with_options` may change: the constructor's arguments but `verify` and `proxy`."""
-
-    base_url: str | None
+class _Shared(TypedDict, total=False):
     key: str | None
     password: str | None
     model: str | None
@@ -118,6 +116,19 @@ class Changes(TypedDict, total=False):
     retry: RetryPolicy | int
     strip_notices: bool
     max_reply_bytes: int | None
+
+
+class Changes(_Shared, total=False):
+    """What `with_options` may change: the constructor's arguments but `verify` and `proxy`."""
+
+    base_url: str | None
+
+
+class Arguments(_Shared, total=False):
+    """The keywords of `Client`."""
+
+    proxy: str | None
+    verify: bool | str
 
 
 @dataclass(frozen=True)
@@ -170,7 +181,7 @@ class Options:
             proxy=Secret("" if proxy is None else check_proxy("proxy", proxy)),
             verify=_verify(verify),
             strip_notices=_flag("strip_notices", strip_notices),
-            max_reply_bytes=None if max_reply_bytes is None else _check_count("max_reply_bytes", max_reply_bytes),
+            max_reply_bytes=None if max_reply_bytes is None else check_count("max_reply_bytes", max_reply_bytes),
         )
 
     def changed(self, changes: Mapping[str, Any]) -> Options:
@@ -209,7 +220,7 @@ class Options:
                 part
                 for name, value in self.headers
                 if _SECRET_HEADER.search(name)
-                for part in _header_secrets(value.reveal())
+                for part in _header_secrets(name, value.reveal())
             ),
             *proxy_secrets(self.proxy.reveal()),
         )
@@ -261,36 +272,32 @@ def check_messages(messages: object) -> list[Message]:
         InvalidRequestError: it is empty, or a message has no known role or no text; the place is named, as
         `messages[0].content`.
     """
-    if not isinstance(messages, str | Mapping | Sequence) or isinstance(messages, bytes | bytearray | memoryview):
+    if isinstance(messages, str):
+        return message_list(_text("messages", messages))
+    if not isinstance(messages, Mapping | Sequence) or isinstance(messages, bytes | bytearray | memoryview):
         raise InvalidRequestError(f"messages must be a str, a message or a sequence of messages, not {_type(messages)}")
-    if not messages:
-        raise InvalidRequestError("messages is empty: say something")
-    checked = message_list(messages)  # type: ignore[arg-type]
-    for index, message in enumerate(checked):
-        _check_message(
-            "messages" if isinstance(messages, str) else f"messages[{index}]", message, bare=isinstance(messages, str)
-        )
-    return checked
+    turns: list[Any] = [messages] if isinstance(messages, Mapping) else list(messages)
+    if not turns:
+        raise InvalidRequestError(f"messages is an empty {_type(messages)}: say something")
+    for index, turn in enumerate(turns):
+        _check_message(f"messages[{index}]", turn)
+    return message_list(turns)
 
 
 def check_proxy(name: str, value: object) -> str:
     """A proxy's address, checked; its credentials stay out of the message."""
-    address = _text(name, value)
-    address = address if "://" in address else f"http://{address}"
-    try:
-        parts = urlsplit(address)
-        usable = bool(parts.hostname) and (parts.port is None or parts.port > 0) and parts.path in ("", "/")
-    except ValueError:
-        usable = False
-    if not usable or _BLANK_OR_CONTROL.search(address):
-        raise InvalidRequestError(f"{name} is not an address like http://USER:PASSWORD@HOST:PORT")
-    if parts.scheme.lower() not in ("http", "https", "socks4", "socks4a", "socks5", "socks5h"):
-        raise InvalidRequestError(f"{name} must begin with http://, https:// or socks5h://, not {parts.scheme}://")
-    if "@" in parts.netloc and not (parts.username and parts.password):
+    proxy = _text(name, value)
+    found = _PROXY.fullmatch(proxy if "://" in proxy else f"http://{proxy}")
+    address = None if found is None else _address(found["netloc"])
+    if found is None or address is None:
         raise InvalidRequestError(
-            f"{name} has credentials that are not both a user and a password: http://USER:PASSWORD@HOST:PORT"
+            f"{name} must be a str like http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with special characters in "
+            "USER and PASSWORD percent-encoded"
         )
-    return address
+    scheme = found["scheme"].lower()
+    if scheme not in ("http", "https", "socks4", "socks4a", "socks5", "socks5h"):
+        raise InvalidRequestError(f"{name} must be a str that begins with http://, https:// or socks5h://")
+    return f"{scheme}://{found['credentials'] or ''}{address}"
 
 
 def proxy_secrets(proxy: str) -> tuple[str, ...]:
@@ -305,6 +312,9 @@ def proxy_secrets(proxy: str) -> tuple[str, ...]:
 # The checks: each takes the argument's name and value and returns the value as it will be used.
 
 _BLANK_OR_CONTROL = re.compile(r"[\x00-\x20\x7f]")
+_NETLOC = re.compile(r"(?:\[(?P<ipv6>[^]]+)]|(?P<host>[^]:[]+))(?::(?P<port>[0-9]{0,5}))?")
+_HOST = re.compile(r"[0-9A-Za-z._-]+")
+_PROXY = re.compile(r"(?P<scheme>[^:]+)://(?P<credentials>[^:/?#@\\\s]+:[^/?#@\\\s]+@)?(?P<netloc>[^/?#@\\\s]+)/?")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SECRET_HEADER = re.compile(r"auth|cookie|key|token|secret|password|session|credential", re.IGNORECASE)
 # They belong to the transport: a wrong one would break the framing of the request, or send it elsewhere.
@@ -329,7 +339,7 @@ def _text(name: str, value: object, *, empty: bool = False) -> str:
     if not value and not empty:
         raise InvalidRequestError(f"{name} is an empty str")
     if (index := _unencodable(value, "utf-8")) is not None:
-        raise InvalidRequestError(f"{name} has a lone surrogate at index {index}: a str that no UTF-8 can hold")
+        raise InvalidRequestError(f"{name} is a str with a lone surrogate at index {index}, which no UTF-8 can hold")
     return value
 
 
@@ -353,8 +363,8 @@ def _check_number(
 ) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidRequestError(f"{name} must be a number, not {_type(value)}")
-    if not math.isfinite(value):
-        raise InvalidRequestError(f"{name} must be finite, not {value}")
+    if not -sys.float_info.max <= value <= sys.float_info.max:  # an int may be larger than any float
+        raise InvalidRequestError(f"{name} must be finite, not {_number(value)}")
     if (
         (above is not None and value <= above)
         or (least is not None and value < least)
@@ -363,16 +373,23 @@ def _check_number(
         bounds = (
             f"more than {above}" if above is not None else f"{least} or more" if most is None else f"{least} to {most}"
         )
-        raise InvalidRequestError(f"{name} must be {bounds}, not {value}")
+        raise InvalidRequestError(f"{name} must be {bounds}, not {_number(value)}")
     return value
 
 
-def _check_count(name: str, value: object) -> int:
+def check_count(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidRequestError(f"{name} must be an int, not {_type(value)}")
+        raise InvalidRequestError(
+            f"{name} must be an int, not {_number(value) if isinstance(value, float) else _type(value)}"
+        )
     if value < 1:
-        raise InvalidRequestError(f"{name} must be 1 or more, not {value}")
+        raise InvalidRequestError(f"{name} must be 1 or more, not {_number(value)}")
     return value
+
+
+def _number(value: float) -> str:
+    """A number and its type, for a message; Python refuses to write an int of thousands of digits."""
+    return f"{_type(value)} {value if type(value) is float or abs(value) < 10**18 else 'of many digits'}"
 
 
 def _temperature(value: object) -> float:
@@ -392,7 +409,7 @@ def _retry(value: object) -> RetryPolicy:
         return value
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidRequestError(f"retry must be a RetryPolicy or an int (the attempts), not {_type(value)}")
-    return RetryPolicy(attempts=_check_count("retry", value))
+    return RetryPolicy(attempts=check_count("retry", value))
 
 
 def _verify(value: object) -> bool | str:
@@ -406,32 +423,43 @@ def _verify(value: object) -> bool | str:
 
 
 def _base_url(name: str, value: object) -> str:
+    # It may hold a secret by mistake: no message quotes it.
     url = _text(name, value)
     if _BLANK_OR_CONTROL.search(url) or "\\" in url:
-        raise InvalidRequestError(f"{name} has a blank, a backslash or a control character in it")
-    if "@" in url.partition("://")[2].partition("/")[0]:
-        raise InvalidRequestError(f"{name} holds credentials: pass them as key= and password=, or in headers=")
+        raise InvalidRequestError(f"{name} must be a str without blanks, backslashes and control characters")
+    scheme, _, rest = url.partition("://")
+    if scheme.lower() not in ("http", "https"):
+        raise InvalidRequestError(f"{name} must be a str that begins with http:// or https://")
+    netloc, _, path = rest.partition("/")
+    if "@" in netloc:
+        raise InvalidRequestError(f"{name} is a str with credentials: pass key= and password=, or headers=")
     if "?" in url or "#" in url:
-        raise InvalidRequestError(f"{name} has a query or a fragment: the path of the endpoint belongs into path=")
-    if not url.lower().startswith(("http://", "https://")):
-        raise InvalidRequestError(f"{name} must begin with http:// or https://")
+        raise InvalidRequestError(f"{name} is a str with a query or a fragment: the endpoint's path belongs into path=")
+    if (address := _address(netloc)) is None:
+        raise InvalidRequestError(f"{name} is a str with no host, or with a malformed host or port")
+    return f"{scheme.lower()}://{address}/{_quoted(path)}".rstrip("/")
+
+
+def _address(netloc: str) -> str | None:
+    """A host and maybe a port, as they go into an address; None if they cannot."""
+    found = _NETLOC.fullmatch(netloc)
+    if found is None:
+        return None
+    ipv6, host, port = found["ipv6"], found["host"], int(found["port"] or 0)
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-        ascii_host = host if ":" in host else host.encode("idna").decode()
-    except ValueError as error:
-        raise InvalidRequestError(f"{name} has a malformed host or port: {error}") from error
-    if not host or port == 0:
-        raise InvalidRequestError(f"{name} has no host, or the port 0")
-    netloc = (f"[{ascii_host}]" if ":" in ascii_host else ascii_host) + ("" if port is None else f":{port}")
-    return f"{parts.scheme.lower()}://{netloc}{_quoted(parts.path).rstrip('/')}"
+        host = f"[{IPv6Address(ipv6)}]" if ipv6 else host.encode("idna").decode().lower()
+    except ValueError:
+        return None
+    if not (ipv6 or _HOST.fullmatch(host)) or (found["port"] and not 0 < port < 65536):
+        return None
+    return f"{host}:{port}" if port else host
 
 
 def _path(value: object) -> str:
     path = _text("path", value)
     if not path.startswith("/") or _BLANK_OR_CONTROL.search(path) or "#" in path or "\\" in path:
         raise InvalidRequestError(
-            "path must begin with a slash and hold no blank, backslash, control character or fragment"
+            "path must be a str that begins with a slash, without blanks, backslashes, control characters or a fragment"
         )
     return _quoted(path)
 
@@ -461,23 +489,36 @@ def _header_value(name: str, value: object) -> str:
     # The value may be a secret: the message tells what is wrong with it, never what it is.
     text = _text(f"headers[{name!r}]", value, empty=True)
     if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", text):
-        raise InvalidRequestError(f"headers[{name!r}] has a line break or another control character in it")
+        raise InvalidRequestError(f"headers[{name!r}] is a str with a line break or another control character")
     if (index := _unencodable(text, "latin-1")) is not None:
-        raise InvalidRequestError(f"headers[{name!r}] has a character at index {index} that HTTP headers cannot hold")
+        raise InvalidRequestError(f"headers[{name!r}] is a str with a character at index {index} that no header holds")
     return text
 
 
-def _header_secrets(value: str) -> tuple[str, ...]:
-    """A header's value, and the token behind its scheme: `Bearer TOKEN`."""
+def _header_secrets(name: str, value: str) -> tuple[str, ...]:
+    """A header's value, and the secrets in it: `Bearer TOKEN`, `Basic CREDENTIALS`, `NAME=VALUE; NAME=VALUE`."""
+    if name == "cookie":
+        values = (cookie.partition("=")[2].strip() for cookie in value.split(";"))
+        return value, *(one for one in values if len(one) > 3)  # `consent=1` would mask every 1
     scheme, _, token = value.partition(" ")
+    if scheme.lower() == "basic":
+        credentials = _decoded(token)
+        return value, token, credentials, credentials.partition(":")[2]
     return (value, token.strip()) if scheme.isalpha() else (value,)
+
+
+def _decoded(token: str) -> str:
+    try:
+        return b64decode(token + "===").decode("latin-1")
+    except ValueError:
+        return ""
 
 
 def _basic_tokens(credentials: str) -> tuple[str, ...]:
     return tuple(b64encode(credentials.encode(encoding, "replace")).decode() for encoding in ("latin-1", "utf-8"))
 
 
-def _check_message(place: str, message: object, *, bare: bool) -> None:
+def _check_message(place: str, message: object) -> None:
     if not isinstance(message, Mapping):
         raise InvalidRequestError(
             f"{place} must be a message like {{'role': 'user', 'content': 'Hi'}}, not {_type(message)}"
@@ -488,12 +529,10 @@ def _check_message(place: str, message: object, *, bare: bool) -> None:
     for name in ("role", "content"):
         if name not in message:
             raise InvalidRequestError(f"{place}.{name} is missing")
-    if message["role"] not in get_args(Role):
-        raise InvalidRequestError(
-            f"{place}.role must be one of {', '.join(get_args(Role))}, not {_type(message['role'])} {message['role']!r}"
-        )
-    _text(place if bare else f"{place}.content", message["content"], empty=True)
+    if (role := _text(f"{place}.role", message["role"])) not in get_args(Role):
+        raise InvalidRequestError(f"{place}.role must be one of {', '.join(get_args(Role))}, not str {role!r}")
+    _text(f"{place}.content", message["content"], empty=True)
     try:
-        json.dumps(message, ensure_ascii=False, allow_nan=False).encode()
+        json.dumps(dict(message), ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRequestError(f"{place} cannot be written as JSON: {error}") from error

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
 MASK = "***"
 
@@ -43,9 +43,10 @@ class Mask:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        spellings = {spelling for secret in secrets if secret for spelling in _spellings(secret)}
-        self._spellings = sorted(spellings, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, self._spellings)), re.IGNORECASE) if spellings else None
+        longest_first = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
+        self._secrets = [[_spellings(char) for char in secret] for secret in longest_first]
+        alternatives = "|".join("".join(map(_any_of, secret)) for secret in self._secrets)
+        self._pattern = re.compile(alternatives, re.IGNORECASE) if alternatives else None
 
     def __repr__(self) -> str:
         return "Mask()"
@@ -63,22 +64,46 @@ class Mask:
         return self._without_cut_secret(text) if cut else text
 
     def _without_cut_secret(self, text: str) -> str:
-        lowered = text.lower()
-        for length in range(min(len(text), len(self._spellings[0]) - 1), 0, -1):
-            ending = lowered[len(text) - length :]
-            if any(spelling.lower().startswith(ending) for spelling in self._spellings):
-                return text[: len(text) - length] + MASK
+        longest = max(sum(len(spellings[0]) for spellings in secret) for secret in self._secrets)
+        for start in range(max(0, len(text) - longest), len(text)):
+            if any(_may_become(secret, text[start:].casefold()) for secret in self._secrets):
+                return text[:start] + MASK
         return text
 
 
-def _spellings(secret: str) -> set[str]:
-    return {
-        secret,
-        json.dumps(secret)[1:-1],
-        json.dumps(secret, ensure_ascii=False)[1:-1],
-        quote(secret, safe=""),
-        quote(secret),
-        quote_plus(secret),
-        html.escape(secret),
-        repr(secret)[1:-1],
+def _may_become(secret: list[list[str]], ending: str) -> bool:
+    """Whether a text, going on, could spell a secret."""
+    rests = {ending}
+    for spellings in secret:
+        folded = [spelling.casefold() for spelling in spellings]
+        if any(spelling.startswith(rest) for spelling in folded for rest in rests):
+            return True
+        rests = {rest[len(spelling) :] for spelling in folded for rest in rests if rest.startswith(spelling)}
+    return False
+
+
+def _spellings(char: str) -> list[str]:
+    """How servers may write a character, the longest first; nobody escapes an ASCII letter or digit."""
+    if char.isascii() and char.isalnum():
+        return [char]
+    code = ord(char)
+    in_bytes = char.encode("utf-8", "surrogatepass")
+    spellings = {
+        char,
+        json.dumps(char)[1:-1],
+        f"\\u{code:04x}",  # Go and .NET write more characters so than JSON asks for
+        repr(char)[1:-1],
+        f"\\{char}",  # PHP, a slash; others, quotes
+        quote(in_bytes, safe=""),
+        "+" if char == " " else char,
+        html.escape(char),
+        f"&#{code};",
+        f"&#{code:03};",  # PHP
+        f"&#x{code:x};",
+        in_bytes.decode("latin-1"),  # UTF-8 in a header, as http.client reads it
     }
+    return sorted(spellings, key=len, reverse=True)
+
+
+def _any_of(spellings: list[str]) -> str:
+    return spellings[0] if len(spellings) == 1 else f"(?:{'|'.join(map(re.escape, spellings))})"

@@ -270,27 +270,26 @@ class ReplyReader:
 
         Raises:
             RedirectError, UnexpectedReplyError, APIConnectionError: the head alone says that no text will come. Other
-            error
-                statuses wait for their body, which says why.
+                error statuses wait for their body, which says why.
         """
         plain = _joined(headers.items() if isinstance(headers, Mapping) else headers)
         request_id = next((plain[name] for name in _REQUEST_ID_HEADERS if plain.get(name)), None)
-        self.head = ReplyHead(
+        self.head = head = ReplyHead(
             status=status,
             headers={name: self._mask(value) for name, value in plain.items()},
             request_id=None if request_id is None else self._quote(request_id),
         )
         self.state = ReplyState.BODY
-        if error := self._head_error(status, plain):
+        if error := self._head_error(head, plain):
             self._stop("", error)
-        if not 200 <= status < 300:
+        if status >= 300:
             wait = retry_after(plain, now=now)
-            self._fault = lambda cut: self._status_error(status, wait, cut)
+            self._fault = lambda cut: self._status_error(head, wait, cut)
             return
         if "cf-mitigated" in plain:
             self._fault = self._page_error
             return
-        media_type = plain.get("content-type", "").partition(";")[0].strip().lower()
+        media_type = _media_type(plain)
         if media_type in ("", "text/html"):
             self._verdict, self._fault = _is_page, self._page_error
         elif media_type == "application/json":
@@ -340,8 +339,9 @@ class ReplyReader:
             error.__cause__ = cause.__cause__
         return self._stop(text, error)
 
-    def _head_error(self, status: int, headers: dict[str, str]) -> AcytooError | None:
+    def _head_error(self, head: ReplyHead, headers: dict[str, str]) -> AcytooError | None:
         """The error that needs no body to be known."""
+        status = head.status
         if status < 200:
             return UnexpectedReplyError(f"The server ended its reply with the interim status {status}")
         if 300 <= status < 400:
@@ -349,7 +349,7 @@ class ReplyReader:
             return RedirectError(
                 f"The server redirects (HTTP {status}), which is not followed: the key would go to another address",
                 status_code=status,
-                headers=self.head.headers if self.head else {},
+                headers=head.headers,
                 hint=None
                 if location is None
                 else f"the new address is {self._quote(location)}: pass it as base_url if you trust it",
@@ -360,23 +360,19 @@ class ReplyReader:
                 retryable=False,
                 hint="put them into the proxy's address: http://USER:PASSWORD@HOST:PORT",
             )
+        if status >= 300:
+            return None
         try:
             framing_of(status, headers)
         except FramingError as error:
-            return (
-                UnexpectedReplyError(f"The framing of the reply is unknown: {self._quote(str(error))}")
-                if status < 300
-                else None
-            )
-        if status >= 300:
-            return None
+            return UnexpectedReplyError(f"The framing of the reply is unknown: {self._quote(str(error))}")
         coding = headers.get("content-encoding", "").strip().lower()
         if coding not in ("", "identity"):
             return UnexpectedReplyError(
                 f"The reply is compressed ({self._quote(coding)}), though plain text was asked for",
                 hint="leave accept-encoding alone in headers=, or tell the server not to compress this endpoint",
             )
-        if headers.get("content-type", "").partition(";")[0].strip().lower() == "text/event-stream":
+        if _media_type(headers) == "text/event-stream":
             return UnexpectedReplyError(
                 "The reply is an event stream (text/event-stream), not bare text",
                 hint="this endpoint speaks another protocol: look for one that streams plain text",
@@ -421,8 +417,8 @@ class ReplyReader:
         """Holds bytes back until it is clear whether they are text; if not, until the error has its body."""
         self._held += data
         if self._verdict is not None:
-            verdict = self._verdict(self._held, False) if len(self._held) <= _BODY_LIMIT else False
-            if verdict is None:
+            verdict = self._verdict(self._held[:_BODY_LIMIT], False)
+            if verdict is None and len(self._held) <= _BODY_LIMIT:
                 return ""
             self._verdict = None
             if not verdict:
@@ -467,7 +463,8 @@ class ReplyReader:
             )
         return APIConnectionError(f"The reply broke off before its first text: {why}")
 
-    def _status_error(self, status: int, wait: float | None, cut: bool) -> AcytooError:
+    def _status_error(self, head: ReplyHead, wait: float | None, cut: bool) -> AcytooError:
+        status = head.status
         body = self._body(cut)
         said = self._quote(_said(body))
         try:
@@ -478,7 +475,7 @@ class ReplyReader:
         return kind(
             f"The server answered HTTP {status}{phrase}" + (f": {said}" if said else ""),
             status_code=status,
-            headers=self.head.headers if self.head else {},
+            headers=head.headers,
             body=body,
             retry_after=wait,
             retryable=status in RETRYABLE_STATUSES,
@@ -501,16 +498,14 @@ class ReplyReader:
         )
 
     def _body(self, cut: bool) -> str:
-        text = self._mask(self._held.decode("utf-8", "replace"), cut=cut)
+        text = self._mask(self._held.decode("utf-8-sig", "replace"), cut=cut)
         return text.encode()[:_BODY_LIMIT].decode("utf-8", "ignore")
 
     def _quote(self, text: str) -> str:
         """Server text for a message: masked, on one line, its control characters escaped, of bounded length."""
         line = " ".join(self._mask(text).split())
         line = line if len(line) <= _QUOTE_LIMIT else line[:_QUOTE_LIMIT] + "..."
-        return "".join(
-            char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in line
-        )
+        return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
 
 
 def _joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -521,8 +516,11 @@ def _joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     return joined
 
 
+def _media_type(headers: Mapping[str, str]) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 _BOM = b"\xef\xbb\xbf"
-_BLANKS = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n\f\v]*")
 _PAGE_STARTS = (b"<!doctype html", b"<html", b"<head", b"<body")
 
 
@@ -539,7 +537,7 @@ def _is_page(held: bytearray, ended: bool) -> bool | None:
 def _is_json_error(held: bytearray, ended: bool) -> bool | None:
     """Whether a body is a JSON object with an error in it; None while it may become one."""
     if ended:
-        return _json_error_in(held) is not None
+        return _json_error_in(held.decode("utf-8-sig", "replace")) is not None
     return None if _beginning(held)[:1] in (b"", b"{") else False
 
 
@@ -547,29 +545,27 @@ def _beginning(held: bytearray) -> bytes:
     """The first characters of a body, in lower case, as many as tell a page; none while they may be blanks or a BOM."""
     if _BOM.startswith(held):
         return b""
-    blanks = _BLANKS.match(held)
-    start = blanks.end() if blanks else 0
-    return bytes(held[start : start + len(_PAGE_STARTS[0])]).lower()
+    return bytes(held.removeprefix(_BOM).lstrip()[: len(_PAGE_STARTS[0])]).lower()
 
 
-def _json_error_in(body: bytearray | str) -> object:
+def _json_error_in(body: str) -> object:
     try:
-        parsed = json.loads(body if isinstance(body, str) else body.decode("utf-8-sig"))
+        parsed = json.loads(body)
     except (ValueError, RecursionError):
         return None
     return parsed.get("error") if isinstance(parsed, dict) else None
 
 
-_TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
+# Neither part runs over a "<": a search that does takes seconds on 64 KiB made for it.
+_TITLE = re.compile(r"<title[^<>]*>([^<]*)", re.IGNORECASE)
 
 
 def _said(body: str) -> str:
     """What an error body says in short: the message of its JSON, the title of its page, or its first line."""
     error = _json_error_in(body)
-    if isinstance(error, dict):
-        error = error.get("message")
     if error is not None:
-        return error if isinstance(error, str) else json.dumps(error, ensure_ascii=False)
+        message = error.get("message") if isinstance(error, dict) else error
+        return message if isinstance(message, str) else body
     if title := _TITLE.search(body):
         return title[1]
     return next((line for line in body.splitlines() if line.strip()), "")
@@ -589,11 +585,13 @@ def is_retryable(error: BaseException) -> bool:
     """Whether the attempt that failed so, before its first text, may be made again.
 
     Connections that failed or broke, limits of one attempt, empty replies, and the statuses of `RETRYABLE_STATUSES`.
-    Not once the limit on everything has run out, and never for what is no error of this package (`KeyboardInterrupt`,
-    for one).
+    Not once the limit on everything has run out, not after a break that text came before, and never for what is no
+    error of this package (`KeyboardInterrupt`, for one).
     """
     if isinstance(error, APITimeoutError):
         return error.phase != "total"
+    if isinstance(error, StreamInterruptedError):
+        return False
     return isinstance(error, AcytooError) and error.retryable
 
 
@@ -637,5 +635,5 @@ def _http_date(value: str) -> float | None:
         year = int(found["year"]) + (0 if len(found["year"]) == 4 else 1900 if int(found["year"]) >= 70 else 2000)
         month = _MONTHS.index(found["month"]) + 1
         return datetime(year, month, int(found["day"]), hour, minute, second, tzinfo=timezone.utc).timestamp()
-    except (ValueError, OverflowError):
+    except ValueError:
         return None

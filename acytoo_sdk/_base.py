@@ -1,0 +1,103 @@
+"""What `Client` and `AsyncClient` have in common: their configuration, and the connections they share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any
+
+from ._call import Call
+from ._connections import Connections
+from ._options import Messages, Options, RetryPolicy, Timeout
+from .protocol import DEFAULT_MAX_REPLY_BYTES, DEFAULT_PATH
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from ._options import Changes
+
+
+class BaseClient:
+    """A client without its verbs."""
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        key: str | None = None,
+        password: str | None = None,
+        model: str | None = None,
+        temperature: float | None = None,
+        path: str = DEFAULT_PATH,
+        headers: Mapping[str, str] | None = None,
+        timeout: Timeout | float | None = Timeout(),  # noqa: B008 - frozen
+        retry: RetryPolicy | int = RetryPolicy(),  # noqa: B008 - frozen
+        proxy: str | None = None,
+        verify: bool | str = True,
+        strip_notices: bool = True,
+        max_reply_bytes: int | None = DEFAULT_MAX_REPLY_BYTES,
+    ) -> None:
+        self._options = Options.of(
+            base_url=base_url,
+            key=key,
+            password=password,
+            model=model,
+            temperature=temperature,
+            path=path,
+            headers=headers,
+            timeout=timeout,
+            retry=retry,
+            proxy=proxy,
+            verify=verify,
+            strip_notices=strip_notices,
+            max_reply_bytes=max_reply_bytes,
+        )
+        self._connections = Connections(self._options, size=self._pool_size())
+
+    def with_options(self, **changes: Unpack[Changes]) -> Self:
+        """A client with some options changed, on the same connections; closing either closes both.
+
+        Args:
+            changes: any argument of the constructor but `verify` and `proxy`, which belong to the connections.
+
+        Returns:
+            The new client; this one stays as it is.
+
+        Raises:
+            InvalidRequestError: an option is unknown, cannot be changed, or has a value that is not usable.
+
+        Example:
+            >>> from acytoo_sdk import Client
+            >>> Client("http://127.0.0.1:8000").with_options(model="other")
+            Client(base_url='http://127.0.0.1:8000', model='other')
+        """
+        client = object.__new__(type(self))
+        client.__dict__.update(self.__dict__, _options=self._options.changed(changes))
+        return client
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(base_url={self._options.base_url!r}, model={self._options.model!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_options": self._options}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._connections = Connections(self._options, size=self._pool_size())
+
+    def _pool_size(self) -> int:
+        """How many idle connections are kept."""
+        return 100
+
+    def _call(
+        self,
+        messages: Messages,
+        model: str | None,
+        temperature: float | None,
+        timeout: Timeout | float | EllipsisType | None,
+        retry: RetryPolicy | int | None,
+    ) -> Call:
+        """A call, its arguments checked; nothing is sent yet."""
+        self._connections.check_open()
+        options = self._options.for_call(model=model, temperature=temperature, timeout=timeout, retry=retry)
+        return Call(self._options.request(messages, options), options, self._options, self._connections)

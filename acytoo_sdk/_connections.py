@@ -1,0 +1,84 @@
+"""Connections: what a client shares with those made from it. Opened at the first call, and anew after a fork."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING, Protocol
+
+from ._options import Options
+from .errors import ClientClosedError
+
+if TYPE_CHECKING:
+    from ._transport import Transport
+
+
+class Cancellable(Protocol):
+    """A stream, as far as closing its client goes."""
+
+    @property
+    def started(self) -> bool:
+        """Whether a piece was asked for."""
+
+    def cancel(self) -> None:
+        """Ends it from any thread."""
+
+
+class Connections:
+    """A transport that is made when it is needed, and the streams that use it, held weakly.
+
+    Args:
+        options: certificates and proxy are taken from here.
+        size: how many idle connections are kept.
+    """
+
+    def __init__(self, options: Options, *, size: int) -> None:
+        self._options = options
+        self._size = size
+        self._streams: weakref.WeakSet[Cancellable] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._transport: Transport | None = None
+        self._process = 0
+
+    def check_open(self) -> None:
+        """Raises if they were closed.
+
+        Raises:
+            ClientClosedError: they were.
+        """
+        if self._closed:
+            raise ClientClosedError("The client is closed")
+
+    def add(self, stream: Cancellable) -> None:
+        """Closing cancels this stream, if it still lives then."""
+        with self._lock:
+            self._streams.add(stream)
+
+    def transport(self) -> Transport:
+        """The transport of this process.
+
+        Raises:
+            ClientClosedError: the connections were closed.
+        """
+        from ._transport import Transport
+
+        with self._lock:
+            self.check_open()
+            if self._transport is None or self._process != os.getpid():
+                options = self._options
+                self._transport = Transport(verify=options.verify, proxy=options.proxy.reveal(), connections=self._size)
+                self._process = os.getpid()
+            return self._transport
+
+    def close(self) -> None:
+        """Closes them all, and cancels the streams that have started; the others will tell of the closed client."""
+        with self._lock:
+            self._closed = True
+            streams, transport, self._transport = list(self._streams), self._transport, None
+        for stream in streams:
+            if stream.started:
+                stream.cancel()
+        if transport is not None:
+            transport.close()
