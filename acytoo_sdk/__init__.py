@@ -11,10 +11,10 @@ Every public name is imported at its first use, so that `import acytoo_sdk` cost
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from ._version import __version__ as __version__
 
+TYPE_CHECKING = False  # type checkers take it for typing's, whose import would take longer than all the rest
 if TYPE_CHECKING:
     from ._async_client import AsyncClient as AsyncClient
     from ._async_client import AsyncStream as AsyncStream

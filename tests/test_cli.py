@@ -1,0 +1,158 @@
+"""The command as its user runs it: a process, its two outputs and its exit status."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Mapping
+
+import pytest
+
+from acytoo_sdk.testing import NOTICE, FakeServer, Fault, Gate
+
+
+def run(
+    *arguments: str, stdin: str | None = None, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs `python -m acytoo_sdk`, on loopback alone."""
+    return subprocess.run(
+        [sys.executable, "-m", "acytoo_sdk", *arguments],
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+        env={**os.environ, "PYTHONUTF8": "1", **(env or {})},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=30,
+        check=False,
+    )
+
+
+def test_local_reply_goes_to_stdout_and_nothing_to_stderr() -> None:
+    done = run("ask", "--local", "Привет, как дела?")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "You said: Привет, как дела? (model gpt-3.5-turbo, 1 message)\n"
+
+
+def test_options_reach_the_server() -> None:
+    with FakeServer("Hello!", pause=0) as server:
+        done = run(
+            "ask",
+            "--base-url",
+            server.url,
+            "--model",
+            "m",
+            "--temperature",
+            "1.5",
+            "--system",
+            "Be brief.",
+            "Hi",
+            "you",
+        )
+        assert done.stdout == "Hello!\n"
+        assert server.requests[0].json == {
+            "key": "",
+            "model": "m",
+            "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi you"}],
+            "temperature": 1.5,
+            "password": "",
+        }
+
+
+@pytest.mark.parametrize("arguments", [[], ["-"]])
+def test_prompt_comes_from_stdin(arguments: list[str]) -> None:
+    with FakeServer("Hello!", pause=0) as server:
+        assert run("ask", *arguments, stdin="Hi\n", env={"ACYTOO_BASE_URL": server.url}).stdout == "Hello!\n"
+        assert server.requests[0].json is not None
+        assert server.requests[0].json["messages"] == [{"role": "user", "content": "Hi"}]
+
+
+def test_secrets_come_from_the_environment() -> None:
+    with FakeServer("Hello!", pause=0) as server:
+        run("ask", "Hi", env={"ACYTOO_BASE_URL": server.url, "ACYTOO_KEY": "k1", "ACYTOO_PASSWORD": "p1"})
+        assert server.requests[0].json is not None
+        assert (server.requests[0].json["key"], server.requests[0].json["password"]) == ("k1", "p1")
+
+
+def test_pieces_are_shown_as_they_arrive() -> None:
+    gate = Gate()
+    with FakeServer(["one ", "two"], gate=gate) as server:
+        command = [sys.executable, "-m", "acytoo_sdk", "ask", "--base-url", server.url, "Hi"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            gate.release()
+            assert os.read(process.stdout.fileno(), 100) == b"one "
+            gate.release()
+            assert process.communicate(timeout=30) == (b"two\n", b"")
+
+
+def test_error_is_one_sentence_with_its_hint_after_the_text() -> None:
+    with FakeServer(["one ", "two"], faults=[Fault.cut(after=1)]) as server:
+        done = run("ask", "--base-url", server.url, "Hi")
+    assert done.returncode == 1
+    assert done.stdout == "one \n"
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("Error: The reply broke off")
+    assert "(hint: " in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["ask", "Hi"], "no server: pass --base-url URL, set ACYTOO_BASE_URL, or try --local"),
+        (["ask", "--local", "--base-url", "http://127.0.0.1:1", "Hi"], "leave --base-url out"),
+        (["ask", "--local", "-"], "the prompt is empty"),
+        (["ask", "--local", "--temperature", "warm", "Hi"], "'warm' is not a valid float"),
+        (["tell"], "No such command 'tell'"),
+    ],
+)
+def test_wrong_usage_is_status_2(arguments: list[str], sentence: str) -> None:
+    done = run(*arguments, stdin="")
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert done.stdout == ""
+
+
+def test_bad_value_is_told_by_the_library() -> None:
+    done = run("ask", "--local", "--temperature", "9", "Hi")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: temperature must be 0 to 2")
+
+
+def test_notice_goes_to_stderr() -> None:
+    with FakeServer("Hello!" + NOTICE) as server:
+        done = run("ask", "--base-url", server.url, "Hi")
+    assert done.stdout == "Hello!\n"
+    assert done.stderr.startswith("The server added a notice: You can try our new")
+
+
+def test_terminal_is_not_controlled_by_a_reply() -> None:
+    reply = "\x1b]0;owned\x07 a\x9bb \u202e\tok\n"
+    with FakeServer(reply) as server:
+        piped = run("ask", "--base-url", server.url, "Hi").stdout
+        ours, theirs = pty.openpty()
+        try:
+            command = [sys.executable, "-m", "acytoo_sdk", "ask", "--base-url", server.url, "Hi"]
+            subprocess.run(command, stdin=subprocess.DEVNULL, stdout=theirs, timeout=30, check=True)
+            shown = os.read(ours, 1000).decode()
+        finally:
+            os.close(ours)
+            os.close(theirs)
+    assert piped == reply
+    assert shown.split() == ["\ufffd]0;owned\ufffd", "a\ufffdb", "\ufffd", "ok"]
+
+
+def test_missing_extra_is_named() -> None:
+    code = "import sys; sys.modules['click'] = None; from acytoo_sdk.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "acytoo: the command line needs click: pip install 'acytoo-sdk[cli]'\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["ask", "--help"], ["--version"]])
+def test_help_is_there(arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout

@@ -1,0 +1,40 @@
+"""The README's code runs as it stands there, and its shell blocks are the ones that CI runs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks of one language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.strip().splitlines()[-1].strip()[:40])
+def test_python_block_runs_and_prints_what_its_comments_say(code: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-X", "utf8", "-c", code],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=30,
+        check=False,
+        cwd=ROOT,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    promised = re.findall(r"^ *print\(.*\)  # (.*)$", code, re.MULTILINE)
+    assert not promised or done.stdout.splitlines() == promised
+
+
+def test_shell_blocks_are_the_install_the_tests_and_the_command() -> None:
+    first, tests, command = blocks("bash")
+    assert "acytoo ask --local" in first
+    assert "-m pytest" in tests
+    assert "acytoo ask" in command
