@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ._client import Stream as Stream
     from ._options import RetryPolicy as RetryPolicy
     from ._options import Timeout as Timeout
+    from .conversation import AsyncConversation as AsyncConversation
+    from .conversation import Conversation as Conversation
     from .errors import AcytooError as AcytooError
     from .errors import APIConnectionError as APIConnectionError
     from .errors import APIStatusError as APIStatusError
@@ -50,6 +52,7 @@ _ROOMS = {
     "_call": "Stats",
     "_client": "Client Stream",
     "_options": "RetryPolicy Timeout",
+    "conversation": "AsyncConversation Conversation",
     "errors": """
         AcytooError APIConnectionError APIStatusError APITimeoutError AuthenticationError BadRequestError
         ClientClosedError DecodeError EmptyReplyError InvalidRequestError NotFoundError PermissionDeniedError
@@ -73,3 +76,13 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def load_ipython_extension(shell: object) -> None:
+    """For `%load_ext acytoo_sdk`."""
+    import_module(".notebook", __name__).load_ipython_extension(shell)
+
+
+def unload_ipython_extension(shell: object) -> None:
+    """For `%unload_ext acytoo_sdk`."""
+    import_module(".notebook", __name__).unload_ipython_extension(shell)

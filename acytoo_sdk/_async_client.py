@@ -7,11 +7,12 @@ one go. No task group and no cancel scope is open while a piece is handed out. T
 from __future__ import annotations
 
 import time
+import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from functools import partial
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
@@ -19,14 +20,17 @@ from anyio.lowlevel import RunVar, checkpoint, current_token
 
 from ._base import BaseClient
 from ._call import Call, Stats
+from ._markdown import printable, safe_markdown
 from ._options import Messages, RetryPolicy, Timeout, check_count
 from ._reader import Crew, Reader
+from .conversation import AsyncConversation
 from .errors import AcytooError, APIConnectionError, APITimeoutError, InvalidRequestError
-from .protocol import ReplyHead
+from .protocol import Message, ReplyHead
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
+    from ._display import Printer
     from ._options import Arguments
 
 # How long closing a stream waits for its thread to be gone. It wakes at once, unless it is resolving a name.
@@ -115,9 +119,36 @@ class AsyncClient(BaseClient):
         """
         return await self.stream(messages, model=model, temperature=temperature, timeout=timeout, retry=retry).read()
 
+    def conversation(
+        self,
+        *,
+        system: str | None = None,
+        messages: Sequence[Message] = (),
+        model: str | None = None,
+        temperature: float | None = None,
+        timeout: Timeout | float | None | EllipsisType = ...,
+        retry: RetryPolicy | int | None = None,
+        limit_characters: int | None = None,
+    ) -> AsyncConversation:
+        """Begins a conversation, which keeps its turns; see `Conversation` for the arguments. Nothing is sent yet.
+
+        Raises:
+            InvalidRequestError: an argument is not usable; the message names it.
+        """
+        return AsyncConversation(
+            self,
+            system=system,
+            messages=messages,
+            model=model,
+            temperature=temperature,
+            timeout=timeout,
+            retry=retry,
+            limit_characters=limit_characters,
+        )
+
     async def warm_up(self) -> None:
-        """Imports what the first request needs, in a thread, so that the first request starts at once. Sends nothing."""
-        await anyio.to_thread.run_sync(self._connections.transport, limiter=anyio.CapacityLimiter(1))
+        """Imports what the first request needs, in a thread, so that the first one starts at once. Sends nothing."""
+        await anyio.to_thread.run_sync(self._prepare, limiter=anyio.CapacityLimiter(1))
 
     async def aclose(self) -> None:
         """Closes all connections: running streams end in `StreamCancelledError`, later calls in an error too."""
@@ -137,6 +168,11 @@ class AsyncClient(BaseClient):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._crew = Crew(self._max_streams)
+
+    def _prepare(self) -> None:
+        from . import _retry  # noqa: F401 - tenacity comes with it
+
+        self._connections.transport()
 
     def _pool_size(self) -> int:
         return self._max_streams
@@ -161,22 +197,17 @@ class AsyncStream(AsyncGenerator[str, None]):
         self._crew = crew
         self._reader = Reader(call)
         self._read_by_task = False
-        self._complete = False
 
     async def __anext__(self) -> str:
         if self._call.ended is not None:
-            raise StopAsyncIteration
+            raise self._call.cancellation() or StopAsyncIteration
         if self._read_by_task:
             raise InvalidRequestError("This stream is being read by another task: one task reads at a time")
         self._read_by_task = True
         try:
             return await self._next()
         except AcytooError as error:
-            settled = self._call.settle(error)
-            self._end()
-            if settled is error:
-                raise
-            raise settled from None
+            raise self._settled(error)  # noqa: B904 - it has its cause
         except BaseException:
             self._end()
             raise
@@ -190,15 +221,34 @@ class AsyncStream(AsyncGenerator[str, None]):
     async def athrow(self, *error: Any) -> str:
         """Ends the stream with an exception, as for any async generator."""
         await self.aclose()
-        raise error[0] if isinstance(error[0], BaseException) else error[0](*error[1:2])
+        return _nothing().throw(*error)
 
     async def aclose(self) -> None:
-        """Ends the stream and closes its connection; the text stays."""
-        started = self._call.started
-        self._end()
-        if started:
+        """Ends the stream and closes its connection; the text stays. While another task reads, it is a `cancel()`."""
+        if self._read_by_task:
+            self.cancel()
+        else:
+            self._end()
+        if self._call.started and not self._reader.ended:
             with anyio.move_on_after(_GRACE, shield=True):
                 await self._until(lambda: self._reader.ended)
+
+    async def display(self, *, raw: bool = False) -> None:
+        """Shows the reply in a notebook's cell while it arrives, as `Stream.display` does: `await stream.display()`.
+
+        Args:
+            raw: shows the text as it is.
+
+        Raises:
+            AcytooError: as reading does; what had arrived is shown.
+            ModuleNotFoundError: IPython is missing: install `acytoo-sdk[notebook]`.
+        """
+        from ._display import output
+
+        async with self:
+            with output(self.text, raw=raw) as shown:
+                async for piece in self:
+                    shown.add(piece)
 
     async def read(self) -> str:
         """Reads the rest of the stream; returns all of its text, also what had been handed out before."""
@@ -229,17 +279,17 @@ class AsyncStream(AsyncGenerator[str, None]):
     @property
     def notice(self) -> str | None:
         """The advertisement that was stripped after the reply; None before the end, and where there was none."""
-        return None if self._call.reader is None else self._call.reader.notice
+        return self._call.notice if self._reader.ended and not self._reader.pieces else None
 
     @property
     def head(self) -> ReplyHead | None:
         """Status, headers and request id of the reply; None before it arrives."""
-        return None if self._call.reader is None else self._call.reader.head
+        return self._call.head
 
     @property
     def whole(self) -> bool | None:
         """Whether the reply is complete: True or None (its framing cannot tell) at its end; else False."""
-        return self._call.whole if self._complete else False
+        return self._call.whole if self._call.completed else False
 
     @property
     def stats(self) -> Stats:
@@ -258,65 +308,92 @@ class AsyncStream(AsyncGenerator[str, None]):
         if self._call.started and self._call.ended is None:
             self._end()
 
+    def __repr__(self) -> str:
+        stats = self.stats
+        state = (
+            "whole" if self.whole else "ended" if self._call.ended else "running" if stats.attempts else "not started"
+        )
+        return f"<AsyncStream {state}, {stats.characters} characters>"
+
+    def _repr_markdown_(self) -> str | None:
+        return safe_markdown(self.text) or None
+
+    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
+        printer.text(printable(self.text) or repr(self))
+
     async def _next(self) -> str:
         call, reader = self._call, self._reader
-        if call.started:
-            await checkpoint()
-        else:
+        if not call.started:
             await self._start()
-        if not (reader.pieces or reader.ended or call.cancelled):
-            await self._until(lambda: bool(reader.pieces or reader.ended or call.cancelled))
+        elif reader.ready():
+            await checkpoint()
+        await self._until(reader.ready)
         if (cancellation := call.cancellation()) is not None:
             raise cancellation
         if reader.pieces:
             return call.hand_out(reader.take())
-        if reader.error is not None:
-            raise reader.error
-        self._complete = True
+        if (error := reader.outcome()) is not None:
+            try:
+                raise error
+            finally:
+                del error  # the frame it is raised in must not hold it
+        call.complete()
         raise StopAsyncIteration
 
     async def _start(self) -> None:
         """Begins to read, or waits for that turn: as long as `total` allows."""
         call, reader = self._call, self._reader
         call.start()
+        await checkpoint()  # imports what anyio needs for this loop, before the thread imports the rest
         if call.cancelled:
+            reader.end()
             return
         try:
-            self._crew.add(reader)
+            runs = self._crew.add(reader)
         except RuntimeError as error:
+            reader.end()
             raise APIConnectionError("The system has no more threads for another stream") from error
-        left = None if call.deadline is None else call.deadline - time.monotonic()
-        with anyio.move_on_after(left):
-            await self._until(lambda: bool(reader.pieces or reader.ended or call.cancelled))
-        if self._crew.remove(reader) and not call.cancelled:
+        if runs or call.deadline is None:
+            return
+        with anyio.move_on_after(call.deadline - time.monotonic()) as scope:
+            await self._until(reader.ready)
+        if scope.cancelled_caught and self._crew.remove(reader):
             hint = "raise max_streams=, or Timeout(total=...)"
             raise APITimeoutError("The total limit ran out before the stream had its turn", phase="total", hint=hint)
-
-    def _end(self) -> None:
-        """No more pieces: whatever still reads stops, and is not told of."""
-        if self._call.cancel():
-            self._call.cancellation()
-            self._crew.remove(self._reader)
-            self._reader.stop()
-        self._call.finish()
 
     async def _until(self, ready: Callable[[], bool]) -> None:
         """Waits until there is news of the reader that make it ready."""
         while not ready():
             event = anyio.Event()
-            self._reader.waiting = partial(_doorbell().ring, event)
-            if ready():  # the news came in between
-                self._reader.waiting = None
-                return
-            await event.wait()
+            self._reader.tell(partial(_doorbell().ring, event))
+            if not ready():
+                await event.wait()
+
+    def _settled(self, error: AcytooError) -> AcytooError:
+        """The error as it goes to the caller, without the frames it came through: they would make a cycle of it."""
+        settled = self._call.settle(error).with_traceback(None)
+        self._end()
+        return settled
+
+    def _end(self) -> None:
+        """No more pieces: whatever still reads stops, and is not told of."""
+        if not self._reader.ended and self._call.cancel():
+            self._call.cancellation()
+            self._crew.remove(self._reader)
+            self._reader.stop()
+        self._call.finish()
+
+
+def _nothing() -> Generator[str, None, None]:
+    yield ""
 
 
 class _Doorbell:
     """Sets events of one loop from any thread; those that are due together go through the loop's door as one."""
 
-    def __init__(self) -> None:
-        token = cast(Any, current_token().native_token)
-        self._enter_loop = token.call_soon_threadsafe if hasattr(token, "call_soon_threadsafe") else token.run_sync_soon
+    def __init__(self, loop: Any) -> None:
+        self._loop = weakref.ref(loop)  # the loop's variables live as long as it does, and this is one of them
+        self._door = "call_soon_threadsafe" if hasattr(loop, "call_soon_threadsafe") else "run_sync_soon"
         self._due: deque[anyio.Event] = deque()
         self._rung = False
 
@@ -326,8 +403,8 @@ class _Doorbell:
         if not self._rung:
             self._rung = True
             try:
-                self._enter_loop(self._answer)
-            except RuntimeError:
+                getattr(self._loop(), self._door)(self._answer)
+            except (AttributeError, RuntimeError):
                 pass  # the loop is gone, and with it whoever waited
 
     def _answer(self) -> None:
@@ -344,6 +421,6 @@ def _doorbell() -> _Doorbell:
     try:
         return _doorbells.get()
     except LookupError:
-        doorbell = _Doorbell()
+        doorbell = _Doorbell(current_token().native_token)
         _doorbells.set(doorbell)
         return doorbell

@@ -17,7 +17,7 @@ from ._connections import Connections
 from ._options import CallOptions, Options
 from ._secrets import Mask
 from .errors import AcytooError, StreamCancelledError
-from .protocol import ReplyReader, Request
+from .protocol import ReplyHead, ReplyReader, Request
 
 if TYPE_CHECKING:
     from ._transport import Sending
@@ -54,15 +54,19 @@ class Call:
         connections: of its client.
 
     Attributes:
-        reader: the judge of the last attempt's reply.
+        head: of the last attempt's reply; None before it arrives.
+        notice: the advertisement stripped after the reply; None before the end, and where there was none.
         whole: whether the reply is complete: True or None (its framing cannot tell) at its end, else False.
+        completed: whether the reply ended well, and all of it was handed out.
         deadline: when `total` is over, on the monotonic clock; None for never.
         ended: when the last piece, or the error, was handed out.
     """
 
     def __init__(self, request: Request, options: CallOptions, client: Options, connections: Connections) -> None:
-        self.reader: ReplyReader | None = None
+        self.head: ReplyHead | None = None
+        self.notice: str | None = None
         self.whole: bool | None = False
+        self.completed = False
         self.deadline: float | None = None
         self.ended: float | None = None
         self._request = request
@@ -76,6 +80,7 @@ class Call:
         self._attempts = 0
         self._started: float | None = None
         self._first_piece: float | None = None
+        self._verdict = threading.Lock()  # taken once, by whichever comes first: the end or a cancellation
         self._cancelled = threading.Event()
         self._cancel_told = False
 
@@ -149,15 +154,28 @@ class Call:
         """The error as it goes to the caller: the cancellation, where there was one; with the text handed out."""
         settled = self.cancellation() or error
         settled.partial_text = self.text
+        settled.__suppress_context__ = True
         return settled
+
+    def complete(self) -> None:
+        """The reply ended well, and all of it was handed out: no cancellation can change that any more.
+
+        Raises:
+            StreamCancelledError: the call was cancelled before.
+        """
+        if not self._verdict.acquire(blocking=False):
+            raise StreamCancelledError("cancelled")
+        self.completed = True
+        self.finish()
 
     def finish(self) -> None:
         """The call is over, whatever the reason."""
         self.ended = self.ended or time.monotonic()
+        self._sending = None  # it may hold the error, whose frames hold the stream
 
     def cancel(self) -> bool:
         """Ends the call from any thread; False if it was over."""
-        if self.ended is not None or self._cancelled.is_set():
+        if self.ended is not None or not self._verdict.acquire(blocking=False):
             return False
         self._cancelled.set()
         if (sending := self._sending) is not None:
@@ -178,22 +196,25 @@ class Call:
         transport = self._connections.transport()
         mask = Mask((*self._client.secrets, *transport.secrets_for(self._request.url)))
         self._attempts += 1
-        self.reader = ReplyReader(
+        self.head = None
+        reader = ReplyReader(
             strip_notices=self._client.strip_notices, max_reply_bytes=self._client.max_reply_bytes, mask=mask
         )
-        self._sending = Sending(
-            transport, self._request, timeout=self._options.timeout, deadline=self.deadline, mask=mask
-        )
+        sending = Sending(transport, self._request, timeout=self._options.timeout, deadline=self.deadline, mask=mask)
+        self._sending = sending
         if self._cancelled.is_set():  # before `cancel` could see this attempt
-            self._sending.abort()
-        texts = self._reply(self._sending, self.reader)
+            sending.abort()
+        texts = self._reply(sending, reader)
         return next(texts), texts
 
     def _reply(self, sending: Sending, reader: ReplyReader) -> Iterator[str]:
         """The texts of one reply; closes its connection."""
         broken = None
         try:
-            reader.receive_head(*sending.open(), now=time.time())
+            try:
+                reader.receive_head(*sending.open(), now=time.time())
+            finally:
+                self.head = reader.head
             try:
                 for data in sending.body():
                     if text := reader.receive_data(data):
@@ -203,7 +224,7 @@ class Call:
             except AcytooError as error:
                 if reader.error is not None or self._cancelled.is_set():
                     raise
-                broken = error
+                broken = error.with_traceback(None)  # its frames hold this one, which holds it
             last = reader.receive_eof() if broken is None else reader.receive_break(broken)
             if last:
                 yield last
@@ -211,6 +232,7 @@ class Call:
                 raise reader.error
             self.whole = sending.whole
         finally:
+            self.notice = reader.notice
             sending.close()
 
 
@@ -234,15 +256,15 @@ class _Text:
         self._recent.append(piece)
         if len(self._recent) >= _MANY:
             with self._lock:
-                self._parts.append(self._take())
+                self._parts.append("".join(self._taken()))
 
     def joined(self) -> str:
         with self._lock:
-            self._parts = ["".join((*self._parts, self._take()))]
-            return self._parts[0]
+            text = "".join([*self._parts, *self._taken()])  # of one part, that part itself
+            self._parts = [text]
+            return text
 
-    def _take(self) -> str:
-        count = len(self._recent)  # the next one may be added meanwhile
-        text = "".join(self._recent[:count])
-        del self._recent[:count]
-        return text
+    def _taken(self) -> list[str]:
+        pieces = self._recent[:]
+        del self._recent[: len(pieces)]  # one more may be there by now
+        return pieces

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ._base import BaseClient
 from ._call import Call, Stats
+from ._markdown import printable, safe_markdown
 from ._options import Messages, RetryPolicy, Timeout
+from .conversation import Conversation
 from .errors import AcytooError, InvalidRequestError
-from .protocol import ReplyHead
+from .protocol import Message, ReplyHead
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from ._display import Printer
 
 
 class Client(BaseClient):
@@ -106,6 +110,33 @@ class Client(BaseClient):
         """
         return "".join(self.stream(messages, model=model, temperature=temperature, timeout=timeout, retry=retry))
 
+    def conversation(
+        self,
+        *,
+        system: str | None = None,
+        messages: Sequence[Message] = (),
+        model: str | None = None,
+        temperature: float | None = None,
+        timeout: Timeout | float | None | EllipsisType = ...,
+        retry: RetryPolicy | int | None = None,
+        limit_characters: int | None = None,
+    ) -> Conversation:
+        """Begins a conversation, which keeps its turns; see `Conversation` for the arguments. Nothing is sent yet.
+
+        Raises:
+            InvalidRequestError: an argument is not usable; the message names it.
+        """
+        return Conversation(
+            self,
+            system=system,
+            messages=messages,
+            model=model,
+            temperature=temperature,
+            timeout=timeout,
+            retry=retry,
+            limit_characters=limit_characters,
+        )
+
     def close(self) -> None:
         """Closes all connections: running streams end in `StreamCancelledError`, later calls in an error too."""
         self._connections.close()
@@ -146,18 +177,15 @@ class Stream(Generator[str, None, None]):
     def __next__(self) -> str:
         try:
             return next(self._pieces)
-        except StopIteration:
-            if (cancellation := self._call.cancellation()) is not None:
-                raise cancellation from None
-            raise
+        except StopIteration as end:
+            raise self._call.cancellation() or end from None
         except ValueError as error:
             if isinstance(error, AcytooError):
                 raise
-            if (cancellation := self._call.cancellation()) is not None:
-                raise cancellation from None
-            raise InvalidRequestError(
+            # A generator that runs in another thread, which reads, or ends a cancelled stream at this moment.
+            raise self._call.cancellation() or InvalidRequestError(
                 "This stream is being read by another thread: one thread reads at a time"
-            ) from error
+            ) from None
 
     def send(self, value: None) -> str:
         """The same as `next()`; a stream takes no values."""
@@ -171,7 +199,7 @@ class Stream(Generator[str, None, None]):
         """Ends the stream and closes its connection; the text stays. While another thread reads, it is a `cancel()`."""
         try:
             self._pieces.close()
-        except ValueError:  # it is running: only its own thread can close it
+        except ValueError:  # it is running: only its own thread can close it, once it was woken
             self.cancel()
         else:
             self._call.finish()
@@ -182,6 +210,25 @@ class Stream(Generator[str, None, None]):
             pass
         return self.text
 
+    def display(self, *, raw: bool = False) -> None:
+        """Shows the reply in a notebook's cell while it arrives, as Markdown; in a terminal, as it is.
+
+        Reads the rest of the stream. Markdown is refreshed about ten times a second, and what a reply holds of HTML,
+        pictures and scripts is shown as text. A notebook's stop button closes the connection; what had arrived stays.
+
+        Args:
+            raw: shows the text as it is.
+
+        Raises:
+            AcytooError: as reading does; what had arrived is shown.
+            ModuleNotFoundError: IPython is missing: install `acytoo-sdk[notebook]`.
+        """
+        from ._display import output
+
+        with self, output(self.text, raw=raw) as shown:
+            for piece in self:
+                shown.add(piece)
+
     def cancel(self) -> None:
         """Ends the stream from any thread: its connection closes now.
 
@@ -189,10 +236,7 @@ class Stream(Generator[str, None, None]):
         Nothing more is handed out; the text stays. A stream that has ended is unaffected.
         """
         if self._call.cancel():
-            try:
-                self._pieces.close()
-            except ValueError:
-                pass  # it is running: its own thread closes
+            self.close()
 
     @property
     def started(self) -> bool:
@@ -207,12 +251,12 @@ class Stream(Generator[str, None, None]):
     @property
     def notice(self) -> str | None:
         """The advertisement that was stripped after the reply; None before the end, and where there was none."""
-        return None if self._call.reader is None else self._call.reader.notice
+        return self._call.notice
 
     @property
     def head(self) -> ReplyHead | None:
         """Status, headers and request id of the reply; None before it arrives."""
-        return None if self._call.reader is None else self._call.reader.head
+        return self._call.head
 
     @property
     def whole(self) -> bool | None:
@@ -239,6 +283,21 @@ class Stream(Generator[str, None, None]):
         )
         return f"<Stream {state}, {stats.characters} characters>"
 
+    def _ipython_display_(self) -> None:
+        """At the end of a cell: the reply while it arrives; what has ended is a value like any other."""
+        if self._call.ended is not None:
+            raise NotImplementedError
+        from ._display import failing_in_brief
+
+        with failing_in_brief():
+            self.display()
+
+    def _repr_markdown_(self) -> str | None:
+        return safe_markdown(self.text) or None
+
+    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
+        printer.text(printable(self.text) or repr(self))
+
 
 def _pieces(call: Call) -> Generator[str, None, None]:
     """The generator inside a stream. It must not know the stream: dropped, it closes; in a cycle, it would wait."""
@@ -246,10 +305,9 @@ def _pieces(call: Call) -> Generator[str, None, None]:
         call.start()
         for text in call.texts():
             yield call.hand_out(text)
+        call.complete()
     except AcytooError as error:
-        settled = call.settle(error)
-        if settled is error:
-            raise
-        raise settled from None
+        # A name for the error, or the frames it came through, would make a cycle of it, and the stream hang on that.
+        raise call.settle(error).with_traceback(None)  # noqa: B904 - it has its cause
     finally:
         call.finish()

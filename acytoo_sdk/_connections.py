@@ -36,11 +36,14 @@ class Connections:
     def __init__(self, options: Options, *, size: int) -> None:
         self._options = options
         self._size = size
-        self._streams: weakref.WeakSet[Cancellable] = weakref.WeakSet()
-        self._lock = threading.Lock()
         self._closed = False
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._streams: weakref.WeakSet[Cancellable] = weakref.WeakSet()
         self._transport: Transport | None = None
-        self._process = 0
 
     def check_open(self) -> None:
         """Raises if they were closed.
@@ -53,6 +56,7 @@ class Connections:
 
     def add(self, stream: Cancellable) -> None:
         """Closing cancels this stream, if it still lives then."""
+        self._leave_to_parent()
         with self._lock:
             self._streams.add(stream)
 
@@ -64,16 +68,17 @@ class Connections:
         """
         from ._transport import Transport
 
+        self._leave_to_parent()
         with self._lock:
             self.check_open()
-            if self._transport is None or self._process != os.getpid():
+            if self._transport is None:
                 options = self._options
                 self._transport = Transport(verify=options.verify, proxy=options.proxy.reveal(), connections=self._size)
-                self._process = os.getpid()
             return self._transport
 
     def close(self) -> None:
         """Closes them all, and cancels the streams that have started; the others will tell of the closed client."""
+        self._leave_to_parent()
         with self._lock:
             self._closed = True
             streams, transport, self._transport = list(self._streams), self._transport, None
@@ -82,3 +87,8 @@ class Connections:
                 stream.cancel()
         if transport is not None:
             transport.close()
+
+    def _leave_to_parent(self) -> None:
+        """In a forked child: the connections, the streams on them, and a lock that a thread held, are the parent's."""
+        if self._process != os.getpid():
+            self._begin()

@@ -11,6 +11,7 @@ import http.client
 import re
 import socket
 import ssl
+import struct
 import threading
 import time
 from email.errors import MultipartInvariantViolationDefect, StartBoundaryNotFoundDefect
@@ -37,6 +38,7 @@ class Exchange:
         expired: the limit that applies to the running operation, and that has run out where it raised `TimeoutError`.
         sent: whether the request was sent, or as much of it as the server took.
         aborted: whether `abort` was called.
+        late: whether a limit had run out when the body was to be received: what has arrived is all that is taken.
         reply: http.client's reply, once its head is there.
     """
 
@@ -45,13 +47,13 @@ class Exchange:
         self.expired: Phase | None = None
         self.sent = False
         self.aborted = False
+        self.late = False
         self.reply: Reply | None = None
         self._timeout = timeout
         self._deadline = deadline
         self._until = _from_now(timeout.connect)  # when the phase must be over; None while it is "idle"
-        self._drained = False
         self._socket: socket.socket | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may abort what its own thread is doing
 
     def abort(self) -> None:
         """Ends the exchange from any thread: who reads wakes at once, and nothing read from now on is used."""
@@ -129,6 +131,15 @@ class Exchange:
         self.sent = True
         self.connected()
 
+    def drop_unsent(self) -> None:
+        """Closing will reset the connection: or the system would keep what a server does not take, and not tell it."""
+        with self._lock:
+            if self._socket is not None:
+                try:
+                    self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                except OSError:
+                    pass  # closed already
+
     def body_received(self) -> None:
         """A byte of the body is there: from now on each silence has its own limit."""
         self.phase, self._until = "idle", None
@@ -138,7 +149,9 @@ class Exchange:
 
         Raises:
             TimeoutError: its time has run out.
+            ConnectionAbortedError: the exchange was aborted.
         """
+        self.check()
         left, self.expired = self._timeout.idle if self.phase == "idle" else None, self.phase
         if self._until is not None:
             left = self._until - time.monotonic()
@@ -153,13 +166,13 @@ class Exchange:
         return min(left, _LONGEST_TIMEOUT)
 
     def receive_time_left(self) -> float | None:
-        """Like `time_left`, for a receive: when the time is over, what has arrived by then is still taken, once."""
+        """Like `time_left`, for a receive: when time is over, what has arrived of a body is still there to be taken."""
         try:
             return self.time_left()
         except TimeoutError:
-            if self._drained:
+            if self.reply is None:
                 raise
-            self._drained = True
+            self.late = True
             return 0.0
 
 
@@ -167,7 +180,7 @@ def _from_now(limit: float | None) -> float | None:
     return None if limit is None else time.monotonic() + limit
 
 
-class _Limited(socket.socket):
+class Limited(socket.socket):
     """Asks the exchange before each operation how long it may take; hands nothing out after an abort."""
 
     exchange: Exchange | None = None
@@ -181,6 +194,8 @@ class _Limited(socket.socket):
         except (BlockingIOError, ssl.SSLWantReadError) as error:
             raise TimeoutError("nothing more had arrived") from error
         exchange.check()
+        if not received:
+            self.getpeername()  # raises after a reset, which TLS takes for an end before Python 3.13
         return received
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
@@ -207,11 +222,11 @@ class _Limited(socket.socket):
             self.settimeout(seconds)
 
 
-class LimitedSocket(_Limited):
+class LimitedSocket(Limited):
     """A TCP socket within the limits of its exchange."""
 
 
-class LimitedTLSSocket(_Limited, ssl.SSLSocket):
+class LimitedTLSSocket(Limited, ssl.SSLSocket):
     """A TLS socket within the limits of its exchange."""
 
     def do_handshake(self, block: bool = False) -> None:

@@ -76,7 +76,7 @@ def _meaning(
     )
     if refusal:
         return _tunnel_error(int(refusal[1]), proxy, server)
-    if found(http.client.BadStatusLine) and not found(http.client.RemoteDisconnected):
+    if found(http.client.BadStatusLine, http.client.UnknownProtocol) and not found(http.client.RemoteDisconnected):
         return APIConnectionError(f"{peer} does not speak HTTP/1", hint="check the scheme and the port of base_url")
     if found(http.client.RemoteDisconnected, http.client.IncompleteRead):
         return APIConnectionError(f"{peer} closed the connection before its reply was complete")
@@ -158,12 +158,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _scrub(cause: BaseException, mask: Mask) -> None:
     """Takes from an exception what carries the request, the proxy's password, or a socket; masks its words."""
     for name in _CARRIERS:
-        if getattr(cause, name, None) is not None:
-            try:
-                setattr(cause, name, None)
-            except AttributeError:
-                pass  # a property: what it shows lives in another attribute
+        if name in vars(cause):  # not a property: what that shows lives in another attribute
+            setattr(cause, name, None)
     cause.args = tuple(mask(argument) if isinstance(argument, str) else argument for argument in cause.args)
-    if isinstance(cause, http.client.BadStatusLine | http.client.IncompleteRead):
+    if isinstance(cause, http.client.BadStatusLine | http.client.UnknownProtocol | http.client.IncompleteRead):
         cause.args = ()  # the server's own bytes
     cause.__traceback__ = None  # its frames hold all of the above

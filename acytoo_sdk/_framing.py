@@ -79,7 +79,7 @@ class ChunkedBody(Body):
         super().__init__()
         self._rest = b""  # a line, or a line end, whose end has not arrived
         self._left = 0  # bytes of the open chunk still to come
-        self._after_chunk = False  # a chunk's line end is due
+        self._after_chunk = False  # a chunk was begun whose line end is due
         self._in_trailers = False
 
     def receive_data(self, data: bytes) -> bytes:
@@ -94,7 +94,7 @@ class ChunkedBody(Body):
                     parts.append(part)
                     at += len(part)
                     self._left -= len(part)
-                    self._after_chunk = not self._left
+                    self._after_chunk = True
                 elif self._after_chunk:
                     line_end = data[at : at + 2]
                     if line_end != b"\r\n":

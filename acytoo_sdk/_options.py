@@ -171,9 +171,9 @@ class Options:
         return cls(
             base_url=_base_url(*_given("base_url", base_url, "ACYTOO_BASE_URL", DEFAULT_BASE_URL)),
             path=_path(path),
-            key=Secret(_text(*_given("key", key, "ACYTOO_KEY", ""), empty=True)),
-            password=Secret(_text(*_given("password", password, "ACYTOO_PASSWORD", ""), empty=True)),
-            model=_text(*_given("model", model, "ACYTOO_MODEL", DEFAULT_MODEL)),
+            key=Secret(check_text(*_given("key", key, "ACYTOO_KEY", ""), empty=True)),
+            password=Secret(check_text(*_given("password", password, "ACYTOO_PASSWORD", ""), empty=True)),
+            model=check_text(*_given("model", model, "ACYTOO_MODEL", DEFAULT_MODEL)),
             temperature=_temperature(DEFAULT_TEMPERATURE if temperature is None else temperature),
             headers=_headers({} if headers is None else headers),
             timeout=_timeout(timeout),
@@ -212,7 +212,7 @@ class Options:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Every string that must not be shown, unwrapped: for a `Mask` alone."""
+        """Every string that must not be shown but the proxy's, unwrapped: for a `Mask` alone."""
         return (
             self.key.reveal(),
             self.password.reveal(),
@@ -222,7 +222,6 @@ class Options:
                 if _SECRET_HEADER.search(name)
                 for part in _header_secrets(name, value.reveal())
             ),
-            *proxy_secrets(self.proxy.reveal()),
         )
 
     def for_call(
@@ -235,7 +234,7 @@ class Options:
     ) -> CallOptions:
         """The options of one call: its own, where given, else the client's."""
         return CallOptions(
-            model=self.model if model is None else _text("model", model),
+            model=self.model if model is None else check_text("model", model),
             temperature=self.temperature if temperature is None else _temperature(temperature),
             timeout=self.timeout if timeout is ... else _timeout(timeout),
             retry=self.retry if retry is None else _retry(retry),
@@ -273,7 +272,7 @@ def check_messages(messages: object) -> list[Message]:
         `messages[0].content`.
     """
     if isinstance(messages, str):
-        return message_list(_text("messages", messages))
+        return message_list(check_text("messages", messages))
     if not isinstance(messages, Mapping | Sequence) or isinstance(messages, bytes | bytearray | memoryview):
         raise InvalidRequestError(f"messages must be a str, a message or a sequence of messages, not {_type(messages)}")
     turns: list[Any] = [messages] if isinstance(messages, Mapping) else list(messages)
@@ -286,7 +285,7 @@ def check_messages(messages: object) -> list[Message]:
 
 def check_proxy(name: str, value: object) -> str:
     """A proxy's address, checked; its credentials stay out of the message."""
-    proxy = _text(name, value)
+    proxy = check_text(name, value)
     found = _PROXY.fullmatch(proxy if "://" in proxy else f"http://{proxy}")
     address = None if found is None else _address(found["netloc"])
     if found is None or address is None:
@@ -333,7 +332,7 @@ def _type(value: object) -> str:
     return "None" if value is None else type(value).__name__
 
 
-def _text(name: str, value: object, *, empty: bool = False) -> str:
+def check_text(name: str, value: object, *, empty: bool = False) -> str:
     if not isinstance(value, str):
         raise InvalidRequestError(f"{name} must be a str, not {_type(value)}")
     if not value and not empty:
@@ -424,7 +423,7 @@ def _verify(value: object) -> bool | str:
 
 def _base_url(name: str, value: object) -> str:
     # It may hold a secret by mistake: no message quotes it.
-    url = _text(name, value)
+    url = check_text(name, value)
     if _BLANK_OR_CONTROL.search(url) or "\\" in url:
         raise InvalidRequestError(f"{name} must be a str without blanks, backslashes and control characters")
     scheme, _, rest = url.partition("://")
@@ -456,7 +455,7 @@ def _address(netloc: str) -> str | None:
 
 
 def _path(value: object) -> str:
-    path = _text("path", value)
+    path = check_text("path", value)
     if not path.startswith("/") or _BLANK_OR_CONTROL.search(path) or "#" in path or "\\" in path:
         raise InvalidRequestError(
             "path must be a str that begins with a slash, without blanks, backslashes, control characters or a fragment"
@@ -487,7 +486,7 @@ def _header_name(name: object) -> str:
 
 def _header_value(name: str, value: object) -> str:
     # The value may be a secret: the message tells what is wrong with it, never what it is.
-    text = _text(f"headers[{name!r}]", value, empty=True)
+    text = check_text(f"headers[{name!r}]", value, empty=True)
     if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", text):
         raise InvalidRequestError(f"headers[{name!r}] is a str with a line break or another control character")
     if (index := _unencodable(text, "latin-1")) is not None:
@@ -529,9 +528,9 @@ def _check_message(place: str, message: object) -> None:
     for name in ("role", "content"):
         if name not in message:
             raise InvalidRequestError(f"{place}.{name} is missing")
-    if (role := _text(f"{place}.role", message["role"])) not in get_args(Role):
+    if (role := check_text(f"{place}.role", message["role"])) not in get_args(Role):
         raise InvalidRequestError(f"{place}.role must be one of {', '.join(get_args(Role))}, not str {role!r}")
-    _text(f"{place}.content", message["content"], empty=True)
+    check_text(f"{place}.content", message["content"], empty=True)
     try:
         json.dumps(dict(message), ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:

@@ -1,14 +1,17 @@
 """Readers: threads that read calls ahead of whoever consumes them. No event loop is known here.
 
 Threads are daemons of ours, not an async library's workers: they outlive single awaits, starve nobody else's, and never
-hold the interpreter at its exit.
+hold the interpreter at its exit. Whatever a dropped stream does to its reader may happen in the middle of anything, in
+any thread, the reader's own included; so nothing here waits for a lock that the same thread may hold.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from queue import SimpleQueue
 
 from ._call import Call
 
@@ -25,40 +28,47 @@ class Reader:
     Attributes:
         pieces: what was read and not taken yet.
         ended: nothing more will be read.
-        error: what the call ended in, if not in its end.
-        waiting: called once, from the reading thread, as soon as there is news; None while the consumer is busy.
     """
 
     def __init__(self, call: Call) -> None:
         self.pieces: deque[str] = deque()
         self.ended = False
-        self.error: BaseException | None = None
-        self.waiting: Callable[[], None] | None = None
         self._call = call
+        self._error: BaseException | None = None
+        self._waiting: deque[Callable[[], None]] = deque()
         self._read = 0  # characters; written by the reading thread alone
         self._taken = 0  # characters; written by the consumer alone
-        self._room = threading.Event()
+        self._full = False
+        self._room: SimpleQueue[None] = SimpleQueue()
         self._stopped = False
+
+    def ready(self) -> bool:
+        """Whether there is a piece to take, or none will come."""
+        return bool(self.pieces) or self.ended or self._stopped
 
     def take(self) -> str:
         """The next piece; there must be one."""
         piece = self.pieces.popleft()
         self._taken += len(piece)
-        if not self._room.is_set() and self._read - self._taken <= _AHEAD // 2:
-            self._room.set()
+        if self._full and self._read - self._taken <= _AHEAD // 2:
+            self._full = False
+            self._room.put(None)
         return piece
+
+    def outcome(self) -> BaseException | None:
+        """What the call ended in, once; None for its end. Kept, the error would hold the stream that raised it."""
+        error, self._error = self._error, None
+        return error
+
+    def tell(self, waiting: Callable[[], None]) -> None:
+        """Calls `waiting` once, as soon as there is news; who asks looks again afterwards, whether some came before."""
+        self._waiting.append(waiting)
 
     def stop(self) -> None:
         """The consumer wants no more, or is to be told something else; from any thread."""
         self._stopped = True
-        self._room.set()
-        self.notify()
-
-    def notify(self) -> None:
-        """Tells a consumer that waits to look again."""
-        waiting, self.waiting = self.waiting, None
-        if waiting is not None:
-            waiting()
+        self._room.put(None)
+        self._notify()
 
     def run(self) -> None:
         """Reads to the end, in the thread that calls it."""
@@ -66,25 +76,34 @@ class Reader:
             for piece in self._call.texts():
                 self.pieces.append(piece)
                 self._read += len(piece)
-                self.notify()
+                self._notify()
                 self._wait_for_room()
                 if self._stopped:
                     break
         except BaseException as error:
-            self.error = error
+            if not self._stopped:
+                self._error = error
         finally:
             self.end()
 
     def end(self) -> None:
         """Nothing more will be read."""
         self.ended = True
-        self.notify()
+        self._notify()
 
     def _wait_for_room(self) -> None:
         while self._read - self._taken > _AHEAD and not self._stopped:
-            self._room.clear()
-            if self._read - self._taken > _AHEAD and not self._stopped:
-                self._room.wait()
+            self._full = True
+            if self._read - self._taken > _AHEAD:  # or some was taken before `take` could know that it matters
+                self._room.get()
+
+    def _notify(self) -> None:
+        while self._waiting:
+            try:
+                waiting = self._waiting.popleft()
+            except IndexError:
+                return  # another thread was faster
+            waiting()
 
 
 class Crew:
@@ -95,33 +114,38 @@ class Crew:
     """
 
     def __init__(self, places: int) -> None:
-        self._free = places
-        self._queue: deque[Reader] = deque()
-        self._lock = threading.Lock()
+        self._places = places
+        self._begin()
 
-    def add(self, reader: Reader) -> None:
-        """Runs a reader, now or when it is its turn.
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._free = self._places
+        self._queue: deque[Reader] = deque()
+        self._lock = threading.RLock()
+
+    def add(self, reader: Reader) -> bool:
+        """Runs a reader: True for now, False for when it is its turn.
 
         Raises:
             RuntimeError: the system has no more threads.
         """
+        if self._process != os.getpid():  # in a forked child: the threads are the parent's
+            self._begin()
         with self._lock:
             if not self._free:
                 self._queue.append(reader)
-                return
-            self._free -= 1
-        try:
+                return False
             threading.Thread(target=self._work, args=(reader,), name="acytoo-stream", daemon=True).start()
-        except RuntimeError:
-            self._leave()
-            raise
+            self._free -= 1
+            return True
 
     def remove(self, reader: Reader) -> bool:
         """Takes a reader out of the queue; False if it was not, or no longer, waiting there."""
         with self._lock:
-            if reader not in self._queue:
+            try:
+                self._queue.remove(reader)
+            except ValueError:
                 return False
-            self._queue.remove(reader)
         reader.end()
         return True
 

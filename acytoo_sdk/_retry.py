@@ -53,7 +53,7 @@ def run(attempt: Callable[[], T], *, policy: RetryPolicy, deadline: float | None
         wait=wait,
         stop=stop,
         sleep=sleep,
-        before_sleep=_log,
+        before_sleep=_give_up,
         reraise=True,
     )
     try:
@@ -79,10 +79,14 @@ def _error(state: tenacity.RetryCallState) -> BaseException | None:
     return None if state.outcome is None else state.outcome.exception()
 
 
-def _log(state: tenacity.RetryCallState) -> None:
+def _give_up(state: tenacity.RetryCallState) -> None:
+    """The end of an attempt that is made again: a line in the log, without any content."""
+    error = _error(state)
     _logger.info(
         "attempt %d failed with %s; the next one in %.2f s",
         state.attempt_number,
-        type(_error(state)).__name__,
+        type(error).__name__,
         state.upcoming_sleep,
     )
+    if error is not None:
+        error.__traceback__ = None  # its frames hold the reply's reader, which holds it

@@ -11,7 +11,7 @@ import ipaddress
 import os
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -24,7 +24,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
 
-from ._exchange import Exchange, LimitedSocket, LimitedTLSSocket, Reply, current, opening
+from ._exchange import Exchange, Limited, LimitedSocket, LimitedTLSSocket, Reply, current, opening
 from ._failures import translate
 from ._framing import Body, FramingError, framing_of
 from ._options import Timeout, check_proxy, proxy_secrets
@@ -33,6 +33,8 @@ from .errors import AcytooError, InvalidRequestError
 from .protocol import Request
 
 _READ_SIZE = 64 * 1024
+# More than a system keeps of what arrives, over TLS too, where a receive brings 16 KiB; a flood must end.
+_MOST_LATE_RECEIVES = 512
 
 
 class Transport:
@@ -111,6 +113,8 @@ class Sending:
         request.method, request.url, request.body = self._request.method, self._request.url, self._request.body
         request.headers = CaseInsensitiveDict({**self._request.headers, "content-length": str(len(self._request.body))})
         proxy = self._transport.proxy_for(self._request.url)
+        if self._request.url.startswith("https"):
+            self._transport.adapter.tls()  # here, where the error of a bundle that is none stays what it is
         try:
             with opening(self._exchange):
                 self._exchange.check()
@@ -118,7 +122,7 @@ class Sending:
         except Exception as error:
             self._failure = self._translated(error)
             if self._exchange.reply is None:
-                raise self._failure from error
+                raise self._failure  # noqa: B904 - it has its cause, or is the error itself
             # urllib3 refuses some heads by itself; the protocol's judgement of the same head comes first, and says
             # more.
             return self._exchange.reply.status, self._exchange.reply.header_list()
@@ -158,8 +162,11 @@ class Sending:
         exchange = self._exchange
         framing = _framing(status, headers)
         receive = cast(Reply, exchange.reply).fp.read1
+        data = b""
         while not framing.done:
             data = receive(_READ_SIZE)
+            if exchange.late:
+                data = _with_rest(data, receive, exchange)
             if not data:
                 framing.receive_eof()
                 break
@@ -168,8 +175,10 @@ class Sending:
                 yield body
             if framing.error is not None:
                 raise framing.error
+            if exchange.late and not framing.done:
+                raise TimeoutError("no time is left")
         self.whole = framing.whole
-        if framing.whole and not framing.surplus:
+        if data and framing.whole and not framing.surplus:  # behind an empty body, nobody looked for a surplus
             cast(Reply, exchange.reply).close()
             exchange.release()
             raw.release_conn()
@@ -192,6 +201,17 @@ def _framing(status: int, headers: list[tuple[str, str]]) -> Body:
         return Body()  # of an error status: its body is only quoted
 
 
+def _with_rest(data: bytes, receive: Callable[[int], bytes], exchange: Exchange) -> bytes:
+    """All that had arrived when a limit ran out: since then a receive does not wait, and the first in vain ends it."""
+    parts = [data]
+    try:
+        while parts[-1] and len(parts) < _MOST_LATE_RECEIVES:
+            parts.append(receive(_READ_SIZE))
+    except OSError:
+        exchange.check()
+    return b"".join(parts)
+
+
 class _Adapter(HTTPAdapter):
     """requests' adapter on our connections, with one policy for certificates."""
 
@@ -204,7 +224,7 @@ class _Adapter(HTTPAdapter):
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
         if proxy not in self.proxy_manager:
             if proxy.lower().startswith("https"):
-                proxy_kwargs["proxy_ssl_context"] = self._tls()
+                proxy_kwargs["proxy_ssl_context"] = self.tls()
             manager = super().proxy_manager_for(proxy, **proxy_kwargs)
             manager.pool_classes_by_scheme = _socks_pools() if proxy.lower().startswith("socks") else _POOLS
         return self.proxy_manager[proxy]
@@ -214,7 +234,7 @@ class _Adapter(HTTPAdapter):
     ) -> Any:
         parts = urlsplit(cast(str, request.url))
         host = {"scheme": parts.scheme, "host": parts.hostname, "port": parts.port}
-        return host, {"ssl_context": self._tls()} if parts.scheme == "https" else {}
+        return host, {"ssl_context": self.tls()} if parts.scheme == "https" else {}
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         """Nothing: the context knows. What requests sets here would outlive the call, on a pool that others share."""
@@ -235,7 +255,7 @@ class _Adapter(HTTPAdapter):
                     pool.close()
         super().close()
 
-    def _tls(self) -> ssl.SSLContext:
+    def tls(self) -> ssl.SSLContext:
         if self._context is None:
             self._context = _tls_context(self._verify)
         return self._context
@@ -298,13 +318,17 @@ class _Connection(HTTPConnection):
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         exchange = _exchange()
-        if self.sock is not None and not self.is_connected and self._tunnel_host is None:
-            self.close()  # it ended while idle, or something came unasked; `super()` connects anew
-        if self.sock is not None:
-            exchange.adopt(getattr(self.sock, "socket", self.sock))  # TLS inside TLS has the real one inside
-            exchange.connected()
+        if exchange.phase == "connect" and self.sock is not None:  # kept; on a new one, TLS tickets come unasked
+            if self.is_connected or self._tunnel_host is not None:
+                exchange.adopt(getattr(self.sock, "socket", self.sock))  # TLS inside TLS has the real one inside
+                exchange.connected()
+            else:
+                self.close()  # it ended while idle, or something came unasked; `super()` connects anew
         try:
             super().request(*args, **kwargs)
+        except BaseException:
+            exchange.drop_unsent()
+            raise
         finally:
             if exchange.phase == "first_byte":
                 exchange.request_sent()
@@ -329,16 +353,35 @@ _POOLS = {"http": _Pool, "https": _TLSPool}
 
 
 def _socks_pools() -> dict[str, type[HTTPConnectionPool]]:
-    """The same on connections through a SOCKS proxy. PySocks connects them; its own socket is exchanged afterwards."""
+    """The same on connections through a SOCKS proxy, which PySocks makes on a socket within our limits."""
+    import socks
     from urllib3.contrib.socks import SOCKSConnection
+
+    class SocksSocket(Limited, socks.socksocket):
+        pass
 
     class SocksConnection(_Connection, SOCKSConnection):
         def _new_conn(self) -> socket.socket:  # type: ignore[override]
-            exchange = _exchange()
-            self.timeout = exchange.time_left()
-            sock = LimitedSocket(fileno=SOCKSConnection._new_conn(self).detach())
-            exchange.adopt(sock)
-            return sock
+            exchange, proxy = _exchange(), self._socks_options
+            sock = SocksSocket()
+            try:
+                exchange.adopt(sock)
+                sock.set_proxy(
+                    proxy["socks_version"],
+                    proxy["proxy_host"],
+                    int(proxy["proxy_port"] or 1080),
+                    proxy["rdns"],
+                    proxy["username"],
+                    proxy["password"],
+                )
+                sock.settimeout(exchange.time_left())
+                sock.connect((self.host, self.port))
+            except BaseException:
+                sock.close()
+                raise
+            plain = LimitedSocket(fileno=sock.detach())
+            exchange.adopt(plain)
+            return plain
 
     class SocksTLSConnection(SocksConnection, _TLSConnection):
         pass

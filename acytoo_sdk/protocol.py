@@ -449,6 +449,7 @@ class ReplyReader:
         """Ends in an error: the last text is returned and the error waits, or the error is raised."""
         self.state = ReplyState.FAILED
         self.error = error
+        self._fault = self._verdict = None  # methods of its own: the reader, and so the error, would be in a cycle
         error.request_id = self.head.request_id if self.head else None
         if not text:
             raise error
@@ -498,8 +499,8 @@ class ReplyReader:
         )
 
     def _body(self, cut: bool) -> str:
-        text = self._mask(self._held.decode("utf-8-sig", "replace"), cut=cut)
-        return text.encode()[:_BODY_LIMIT].decode("utf-8", "ignore")
+        text, _ = utf_8_decode(self._held[:_BODY_LIMIT], "replace", not cut)
+        return self._mask(text.removeprefix("\ufeff"), cut=cut)
 
     def _quote(self, text: str) -> str:
         """Server text for a message: masked, on one line, its control characters escaped, of bounded length."""
@@ -574,7 +575,7 @@ def _said(body: str) -> str:
 def _decode_error(error: UnicodeDecodeError) -> DecodeError:
     bad = error.object[error.start : error.end].hex(" ")
     decode_error = DecodeError(f"The reply is not UTF-8: {error.reason} at the bytes {bad}")
-    decode_error.__cause__ = error
+    decode_error.__cause__ = error.with_traceback(None)  # its frames hold the reader, which holds the error
     return decode_error
 
 

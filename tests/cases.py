@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
 
+from fault_server import Script, bye, drip, fin, flood, pause, raw, rst, stall, unread
+
 from acytoo_sdk import (
     AcytooError,
     APIConnectionError,
@@ -33,8 +35,6 @@ from acytoo_sdk import (
     Timeout,
     UnexpectedReplyError,
 )
-
-from fault_server import Script, bye, drip, fin, flood, pause, raw, rst, stall, unread
 
 RID = "req-17"
 CALM = Timeout(connect=10, first_byte=10, idle=10, total=20)
@@ -115,7 +115,9 @@ END = b"0\r\n\r\n"
 OK = CHUNKED + chunk("fine") + END
 
 
-def chunked(*pieces: str | bytes, end: bytes = END, kind: str | None = "text/plain", fields: Sequence[str] = ()) -> bytes:
+def chunked(
+    *pieces: str | bytes, end: bytes = END, kind: str | None = "text/plain", fields: Sequence[str] = ()
+) -> bytes:
     return head("transfer-encoding: chunked", *fields, kind=kind) + b"".join(map(chunk, pieces)) + end
 
 
@@ -175,12 +177,26 @@ def connecting() -> Iterator[Case]:
     yield refused("TLS: alert", raw, alert, fin, **tls, says="TLS with")
     yield refused("TLS: garbage", raw, b"\x00\xff garbage \r\n\r\n" * 9, fin, **tls, says="TLS with")
     yield refused("TLS: plain HTTP instead", raw, OK, fin, **tls, says="TLS with", hint="https")
-    short = after(connect=0.15)
-    stalled: dict[str, Any] = {**raws, "over": ("tls",), "phase": "connect", "timeout": short, "hint": "Timeout(connect"}
+    short = after(connect=0.1)
+    stalled: dict[str, Any] = {
+        **raws,
+        "over": ("tls",),
+        "phase": "connect",
+        "timeout": short,
+        "hint": "Timeout(connect",
+    }
     yield timed_out("TLS: silent handshake", raw, stall, **stalled)
     yield timed_out("TLS: handshake stalls half-way", raw, b"\x16\x03\x03\x00\x7a\x02\x00", stall, **stalled)
-    yield timed_out("TLS: dripping handshake", raw, drip(b"\x16\x03\x03\x40\x00\x02\x00\x3f\xff" + bytes(999)), **stalled)
-    total: dict[str, Any] = {**stalled, "connections": 1, "phase": "total", "timeout": after(0.2), "hint": "Timeout(total"}
+    yield timed_out(
+        "TLS: dripping handshake", raw, drip(b"\x16\x03\x03\x40\x00\x02\x00\x3f\xff" + bytes(999)), **stalled
+    )
+    total: dict[str, Any] = {
+        **stalled,
+        "connections": 1,
+        "phase": "total",
+        "timeout": after(0.2),
+        "hint": "Timeout(total",
+    }
     yield timed_out("TLS: silent handshake, limit on everything", raw, stall, **total)
 
 
@@ -243,7 +259,9 @@ def heads() -> Iterator[Case]:
     yield odd("FIN inside an interim reply", early[:-2], fin)
     yield odd("malformed status after an interim reply", early, b"HTTP/1.1 1000 Much\r\n\r\n", fin)
     yield refused("101", b"HTTP/1.1 101 Switching Protocols\r\nupgrade: h2c\r\n\r\n", fin, request_id=None, says="101")
-    yield refused("status 999", sized("no", status="999 Odd"), error=APIStatusError, facts={"status_code": 999}, kept=True)
+    yield refused(
+        "status 999", sized("no", status="999 Odd"), error=APIStatusError, facts={"status_code": 999}, kept=True
+    )
 
 
 # Statuses
@@ -285,7 +303,9 @@ def statuses() -> Iterator[Case]:
         yield so("text", sized("out of order\nreally", status=line), says="out of order", kept=True)
         yield so("text without a label", sized("out of order", status=line, kind=None), says="out of order", kept=True)
         yield so("error in a string", sized('{"error": "tired"}', status=line), says=": tired", kept=True)
-        yield so("HTML", sized(_PAGE, status=line, kind="text/html"), says="Bad gateway", facts={"body": _PAGE}, kept=True)
+        yield so(
+            "HTML", sized(_PAGE, status=line, kind="text/html"), says="Bad gateway", facts={"body": _PAGE}, kept=True
+        )
         yield so("binary", sized(b"\x00\xff\x80", status=line), facts={"body": "\x00\ufffd\ufffd"}, kept=True)
         yield so("compressed", sized(gzip.compress(b"no"), "content-encoding: gzip", status=line), kept=True)
         yield so("empty", sized("", status=line), facts={"body": ""}, kept=True)
@@ -294,12 +314,14 @@ def statuses() -> Iterator[Case]:
         yield so("huge", sized("x" * 300_000, status=line), facts={"body": "x" * 65536})
         yield so("endless", head(status=line), flood(b"x"), facts={"body": "x" * 65536})
         yield so("endless chunks", head("transfer-encoding: chunked", status=line), flood(chunk("x" * 90)))
-        yield so("cut", head("content-length: 99", status=line) + b"out of", fin, says="out of", facts={"body": "out of"})
+        yield so(
+            "cut", head("content-length: 99", status=line) + b"out of", fin, says="out of", facts={"body": "out of"}
+        )
         yield so("reset", head("content-length: 99", status=line) + b"out of", rst, says="out of")
         yield so("broken chunks", head("transfer-encoding: chunked", status=line) + b"zz\r\nno", fin)
         yield so("unknown framing", head("transfer-encoding: gzip", status=line) + b"no", fin, says="HTTP " + str(code))
         yield so("two lengths", head("content-length: 2", "content-length: 3", status=line) + b"no", fin)
-        silent = after(first_byte=0.15, idle=0.15)
+        silent = after(first_byte=0.08, idle=0.08)
         yield so("stalled", head("content-length: 99", status=line) + b"out of", stall, says="out of", timeout=silent)
         yield so("stalled before its body", head("content-length: 99", status=line), stall, timeout=silent)
         yield so("event stream", sized("data: {}", status=line, kind="text/event-stream"), kept=True)
@@ -332,7 +354,14 @@ def statuses() -> Iterator[Case]:
     reply = sized("later", f"retry-after: {later}", status="503 Later")
     yield Case("Retry-After: a date above the cap", ((reply,),), error=ServerError, retryable=True, kept=True)
     slow = {"retry": replace(RETRY, wait_initial=30.0, wait_max=30.0)}
-    yield status("503, the wait is longer than the time left", 503, sized("", status="503 No"), requests=1, client=slow, kept=True)
+    yield status(
+        "503, the wait is longer than the time left",
+        503,
+        sized("", status="503 No"),
+        requests=1,
+        client=slow,
+        kept=True,
+    )
 
     tired, strange = (sized("", status="503 No"),), (sized("", status="401 No"),)
     yield Case("503, then 401", (tired, strange), error=AuthenticationError, requests=2, retryable=False, kept=True)
@@ -343,12 +372,18 @@ def statuses() -> Iterator[Case]:
     yield Case("503, then a cut", (tired, cut), text="so far", error=StreamInterruptedError, requests=2, retryable=True)
     empty = (sized(""),)
     yield Case("empty, dropped, then a reply", (empty, (fin,), (OK,)), text="fine", requests=3)
-    yield Case("dropped, then 400", ((fin,), (sized("", status="400 No"),)), error=BadRequestError, requests=2, kept=True)
+    yield Case(
+        "dropped, then 400", ((fin,), (sized("", status="400 No"),)), error=BadRequestError, requests=2, kept=True
+    )
     yield refused("407", sized("", status="407 No"), error=APIConnectionError, hint="proxy")
 
     def redirect(name: str, code: int, *fields: str | bytes, body: Any = (b"",), hint: str = "") -> Case:
         facts = {"status_code": code, "body": ""}
-        script = head("content-length: 0", *fields, status=f"{code} There") if body == (b"",) else head(*fields, status=f"{code} There")
+        script = (
+            head("content-length: 0", *fields, status=f"{code} There")
+            if body == (b"",)
+            else head(*fields, status=f"{code} There")
+        )
         return refused(f"redirect: {name}", script, *body, error=RedirectError, facts=facts, hint=hint)
 
     for code in (300, 301, 302, 303, 304, 305, 307, 308, 399):
@@ -372,16 +407,18 @@ def bodies() -> Iterator[Case]:
     text = "Привет, как дела?"
     raw_text = text.encode()
     yield well("chunked", chunked(*text), text=text)
-    yield well("one chunk, dribbled", CHUNKED + b"1d\r\n", drip(raw_text, 0.001), b"\r\n" + END, text=text)
+    yield well("one chunk, dribbled", CHUNKED + b"1e\r\n", drip(raw_text, 0.001), b"\r\n" + END, text=text)
     yield well("Content-Length", sized(text), text=text)
-    yield well("Content-Length, dribbled", head("content-length: 29"), drip(raw_text, 0.001), text=text)
+    yield well("Content-Length, dribbled", head("content-length: 30"), drip(raw_text, 0.001), text=text)
     yield well("close", CLOSED + raw_text, fin, text=text, whole=None)
     yield well("close, dribbled", CLOSED, drip(raw_text, 0.001), fin, text=text, whole=None)
     yield well("close with close_notify", CLOSED + raw_text, bye, text=text, whole=None)
     yield well("close without saying so", head() + raw_text, fin, text=text, whole=None)
     yield well("HTTP/1.0", head(version="1.0") + raw_text, fin, text=text, whole=None)
-    yield well("HTTP/1.0 with a length", head("content-length: 29", version="1.0") + raw_text, fin, text=text)
-    yield well("chunked, then close", head("transfer-encoding: chunked", "connection: close") + chunk("fine") + END, fin)
+    yield well("HTTP/1.0 with a length", head("content-length: 30", version="1.0") + raw_text, fin, text=text)
+    yield well(
+        "chunked, then close", head("transfer-encoding: chunked", "connection: close") + chunk("fine") + END, fin
+    )
     yield well("chunk extensions", CHUNKED + b'4;a=b;c="d"\r\nfine\r\n0;x\r\n\r\n')
     yield well("sizes in capitals with zeros", CHUNKED + b"000A\r\n0123456789\r\n000\r\n\r\n", text="0123456789")
     yield well("trailers", CHUNKED + chunk("fine") + b"0\r\nx-sum: 1\r\nx-more: 2\r\n\r\n")
@@ -396,7 +433,10 @@ def bodies() -> Iterator[Case]:
     yield well("Content-Length too short", head("content-length: 4") + b"fine, and then some")
     yield well("the same Content-Length twice", head("content-length: 4", "content-length: 4") + b"fine")
     yield well("the same Content-Length in one line", head("content-length: 4, 4") + b"fine")
-    yield well("Content-Length together with chunked", head("content-length: 2", "transfer-encoding: chunked") + chunk("fine") + END)
+    yield well(
+        "Content-Length together with chunked",
+        head("content-length: 2", "transfer-encoding: chunked") + chunk("fine") + END,
+    )
     yield well("surplus after the last chunk", OK + b"and more")
     yield well("an unasked second reply", OK + sized("POISON"))
     yield well("Connection: upgrade", chunked("fine", fields=["connection: upgrade, keep-alive"]))
@@ -436,7 +476,16 @@ def bodies() -> Iterator[Case]:
     }.items():
         yield refused(f"Content-Length {name}", head(f"content-length: {value}") + b"fine", fin, says="framing")
     yield refused("two Content-Lengths", head("content-length: 4", "content-length: 3") + b"fine", fin, says="framing")
-    for coding in ("gzip", "gzip, chunked", "chunked, gzip", "chunked, chunked", "identity", "xchunked", "", "chunked;q=1"):
+    for coding in (
+        "gzip",
+        "gzip, chunked",
+        "chunked, gzip",
+        "chunked, chunked",
+        "identity",
+        "xchunked",
+        "",
+        "chunked;q=1",
+    ):
         framed = head(f"transfer-encoding: {coding}") + chunk("fine") + END
         yield refused(f"Transfer-Encoding: {coding or 'empty'}", framed, fin, says="framing")
     twice = head("transfer-encoding: chunked", "transfer-encoding: chunked") + chunk("fine") + END
@@ -455,13 +504,39 @@ def bodies() -> Iterator[Case]:
         yield lost(f"first chunk size {name}", CHUNKED + line, fin, says="framing")
         if name != "without a line end":
             yield broken(f"later chunk size {name}", CHUNKED + chunk("fine") + line, fin, text="fine", says="framing")
+    yield broken(
+        "a framing fault is told at once", CHUNKED + chunk("fine") + b"zz\r\n", stall, text="fine", says="framing"
+    )
     yield broken("huge chunk size", CHUNKED + b"7fffffffffffffff\r\nfine", fin, text="fine")
-    yield broken("a chunk longer than its size", CHUNKED + b"4\r\nfineXX\r\n0\r\n\r\n", fin, text="fine", says="framing")
+    yield broken(
+        "a chunk longer than its size", CHUNKED + b"4\r\nfineXX\r\n0\r\n\r\n", fin, text="fine", says="framing"
+    )
     yield broken("trailers without end", CHUNKED + chunk("fine") + b"0\r\n", flood(b"x-more: y\r\n"), text="fine")
     yield broken("a trailer without end", CHUNKED + chunk("fine") + b"0\r\n", flood(b"x"), text="fine")
-    yield refused("endless body", CLOSED, flood(b"x"), text="x" * 100_000, error=ReplyTooLargeError, client={"max_reply_bytes": 100_000}, hint="max_reply_bytes")
-    yield refused("endless chunks", CHUNKED, flood(chunk("x" * 9)), text="x" * 100_000, error=ReplyTooLargeError, client={"max_reply_bytes": 100_000})
-    yield refused("too long inside a character", sized("ш" * 9), text="ш" * 2, error=ReplyTooLargeError, client={"max_reply_bytes": 5})
+    yield refused(
+        "endless body",
+        CLOSED,
+        flood(b"x"),
+        text="x" * 100_000,
+        error=ReplyTooLargeError,
+        client={"max_reply_bytes": 100_000},
+        hint="max_reply_bytes",
+    )
+    yield refused(
+        "endless chunks",
+        CHUNKED,
+        flood(chunk("x" * 9)),
+        text="x" * 100_000,
+        error=ReplyTooLargeError,
+        client={"max_reply_bytes": 100_000},
+    )
+    yield refused(
+        "too long inside a character",
+        sized("ш" * 9),
+        text="ш" * 2,
+        error=ReplyTooLargeError,
+        client={"max_reply_bytes": 5},
+    )
 
 
 # Texts
@@ -490,7 +565,11 @@ def texts() -> Iterator[Case]:
     yield well("BOM in the middle", sized("fi\ufeffne"), text="fi\ufeffne")
     yield lost("BOM alone", sized(b"\xef\xbb\xbf"), error=EmptyReplyError, kept=True)
     yield broken("part of a BOM after text", CLOSED + b"fine\xef\xbb", fin, text="fine")
-    yield well("control characters", sized("\x00a\x1b[31m\x07\x7f\x9b\u202eb\u2066\r\n"), text="\x00a\x1b[31m\x07\x7f\x9b\u202eb\u2066\r\n")
+    yield well(
+        "control characters",
+        sized("\x00a\x1b[31m\x07\x7f\x9b\u202eb\u2066\r\n"),
+        text="\x00a\x1b[31m\x07\x7f\x9b\u202eb\u2066\r\n",
+    )
     yield well("replacement characters of its own", sized("\ufffd"), text="\ufffd")
     yield well("blanks only", chunked(" ", "\n", "\t"), text=" \n\t")
     yield well("one line end", sized("\n"), text="\n")
@@ -498,25 +577,43 @@ def texts() -> Iterator[Case]:
     yield well("labelled nonsense", sized("é", kind="text/plain; charset=bogus-9"), text="é")
     yield well("no label", sized("é", kind=None), text="é")
     yield well("binary label", sized("é", kind="application/octet-stream"), text="é")
-    yield refused("latin-1", sized(b"caf\xe9 noir", kind="text/plain; charset=iso-8859-1"), text="caf", error=DecodeError)
+    yield refused(
+        "latin-1", sized(b"caf\xe9 noir", kind="text/plain; charset=iso-8859-1"), text="caf", error=DecodeError
+    )
     yield refused("UTF-16", sized("hi".encode("utf-16"), kind="text/plain; charset=utf-16"), error=DecodeError)
     yield refused("an image", sized(b"\x89PNG\r\n\x1a\n" + bytes(40), kind="image/png"), error=DecodeError)
     page = f"\n\n {_PAGE}"
-    yield refused("page", sized(page, kind="text/html"), says="Bad gateway", facts={"body": page}, hint="browser", kept=True)
+    yield refused(
+        "page", sized(page, kind="text/html"), says="Bad gateway", facts={"body": page}, hint="browser", kept=True
+    )
     yield refused("page in parts", chunked(*page, kind="text/html; charset=utf-8"), says="Bad gateway", kept=True)
     yield refused("page without a label", sized(page, kind=None), kept=True)
     yield refused("page in capitals", sized("<HTML><BODY>no", kind="TEXT/HTML"), kept=True)
     yield refused("endless page", head(kind="text/html"), b"<html>", flood(b"x"), says="web page")
-    yield refused("cut page", head("content-length: 999", kind="text/html") + b"<html><title>Hm</title>", fin, says="Hm")
+    yield refused(
+        "cut page", head("content-length: 999", kind="text/html") + b"<html><title>Hm</title>", fin, says="Hm"
+    )
     yield refused("challenge", sized("Just a moment", "cf-mitigated: challenge"), says="Just a moment", kept=True)
-    yield refused("stalled challenge", head("cf-mitigated: challenge", "content-length: 9") + b"Hm", stall, timeout=after(idle=0.15), says="Hm")
+    yield refused(
+        "stalled challenge",
+        head("cf-mitigated: challenge", "content-length: 9") + b"Hm",
+        stall,
+        timeout=after(idle=0.15),
+        says="Hm",
+    )
     yield well("a page as plain text", sized(_PAGE), text=_PAGE)
     yield well("text labelled as a page", sized("<b>fine</b>", kind="text/html"), text="<b>fine</b>")
     yield well("nearly a page", chunked("<!doc", "uments>", kind="text/html"), text="<!documents>")
-    yield broken("cut where it may be a page", head("content-length: 9", kind="text/html") + b"<!doc", fin, text="<!doc")
+    yield broken(
+        "cut where it may be a page", head("content-length: 9", kind="text/html") + b"<!doc", fin, text="<!doc"
+    )
     mistake = '{"error": {"message": "no \\u043a\\u043b\\u044e\\u0447"}}'
-    yield refused("JSON error", sized(mistake, kind="application/json"), says="no ключ", facts={"body": mistake}, kept=True)
-    yield refused("JSON error in parts", chunked(*mistake, kind="application/json; charset=utf-8"), says="no ключ", kept=True)
+    yield refused(
+        "JSON error", sized(mistake, kind="application/json"), says="no ключ", facts={"body": mistake}, kept=True
+    )
+    yield refused(
+        "JSON error in parts", chunked(*mistake, kind="application/json; charset=utf-8"), says="no ключ", kept=True
+    )
     yield refused("JSON error, a string", sized('{"error": "tired"}', kind="application/json"), says="tired", kept=True)
     yield well("JSON error that is null", sized('{"error": null}', kind="application/json"), text='{"error": null}')
     yield well("JSON without error", sized('{"a": [1]}', kind="application/json"), text='{"a": [1]}')
@@ -529,11 +626,21 @@ def texts() -> Iterator[Case]:
     yield lost("empty, chunked", chunked(), error=EmptyReplyError, kept=True)
     yield lost("empty, close", CLOSED, fin, error=EmptyReplyError)
     yield lost("empty, 204", head(status="204 None"), error=EmptyReplyError, kept=True)
-    yield lost("204 that has a length", head("content-length: 4", status="204 None") + b"fine", error=EmptyReplyError, kept=True)
+    yield lost(
+        "204 that has a length",
+        head("content-length: 4", status="204 None") + b"fine",
+        error=EmptyReplyError,
+        kept=True,
+    )
     yield lost("empty, no label", sized("", kind=None), error=EmptyReplyError, kept=True)
     packed = gzip.compress(b"fine" * 99)
     for coding in ("gzip", "GZIP", "deflate", "br", "zstd", "gzip, gzip", "identity, gzip", "unknown"):
-        yield refused(f"Content-Encoding: {coding}", sized(packed, f"content-encoding: {coding}"), says="compressed", hint="accept-encoding")
+        yield refused(
+            f"Content-Encoding: {coding}",
+            sized(packed, f"content-encoding: {coding}"),
+            says="compressed",
+            hint="accept-encoding",
+        )
     yield refused("gzip without a label", sized(packed), error=DecodeError, text="\x1f")
     yield refused("deflate without a label", sized(zlib.compress(b"fine" * 99)), error=DecodeError, text="x")
     yield refused("a gzip bomb", head("content-encoding: gzip"), flood(gzip.compress(bytes(10**6))))
@@ -545,75 +652,103 @@ def texts() -> Iterator[Case]:
 
 
 def times() -> Iterator[Case]:
-    first, idle, total = after(first_byte=0.2), after(idle=0.2), after(0.3)
+    first, idle, total, roomy = after(first_byte=0.1), after(idle=0.15), after(0.2), after(0.4)
     none: dict[str, Any] = {"request_id": None}
+    tcp: dict[str, Any] = {"over": ("tcp",)}
     late: dict[str, Any] = {"phase": "first_byte", "requests": 3, "timeout": first, "hint": "Timeout(first_byte"}
-    ends: dict[str, Any] = {"phase": "total", "timeout": total, "hint": "Timeout(total"}
+    early: dict[str, Any] = {"phase": "total", "timeout": total, "hint": "Timeout(total"}
+    ends: dict[str, Any] = {"phase": "total", "timeout": roomy, "hint": "Timeout(total"}
     hung: dict[str, Any] = {"phase": "idle", "timeout": idle, "hint": "Timeout(idle"}
     line = b"HTTP/1.1 200 OK\r\n"
     long = b"x" * 999
 
     yield timed_out("no head", stall, **late, **none)
-    yield timed_out("no head, limit on everything", stall, **ends, **none)
-    yield timed_out("half a head", line, stall, **late, **none)
+    yield timed_out("no head, limit on everything", stall, **early, **none)
+    yield timed_out("half a head", line, stall, **late, **none, **tcp)
     yield timed_out("no body", CHUNKED, stall, **late)
-    yield timed_out("no body after a size line", CHUNKED + b"4\r\n", stall, **late)
-    yield timed_out("no body, length", head("content-length: 9"), stall, **late)
-    yield timed_out("interim replies do not extend it", flood(b"HTTP/1.1 103 Hm\r\n\r\n"), **late, **none)
-    yield timed_out("dripping status line, first_byte", drip(b"HTTP/1.1 200 " + long), **late, **none)
-    yield timed_out("dripping first size line, first_byte", CHUNKED, drip(b"4;" + long), **late)
-    yield timed_out("dripping status line", drip(b"HTTP/1.1 200 " + long), **ends, **none)
-    yield timed_out("dripping header", line + b"x-y: ", drip(long), **ends, **none)
-    yield timed_out("dripping headers", line, drip(b"x: y\r\n" * 99), **ends, **none)
-    yield timed_out("dripping first size line", CHUNKED, drip(b"4;" + long), **ends)
+    yield timed_out("no body after a size line", CHUNKED + b"4\r\n", stall, **late, **tcp)
+    yield timed_out("no body, length", head("content-length: 9"), stall, **late, **tcp)
+    yield timed_out("interim replies do not extend it", flood(b"HTTP/1.1 103 Hm\r\n\r\n"), **late, **none, **tcp)
+    yield timed_out("dripping status line, first_byte", drip(b"HTTP/1.1 200 " + long), **late, **none, **tcp)
+    yield timed_out("dripping first size line, first_byte", CHUNKED, drip(b"4;" + long), **late, **tcp)
+    yield timed_out("dripping status line", drip(b"HTTP/1.1 200 " + long), **early, **none)
+    yield timed_out("dripping header", line + b"x-y: ", drip(long), **early, **none, **tcp)
+    yield timed_out("dripping headers", line, drip(b"x: y\r\n" * 99), **early, **none, **tcp)
+    yield timed_out("100-Continue flood", flood(b"HTTP/1.1 100 Continue\r\n\r\n"), **early, **none)
+    yield timed_out("103 flood", flood(b"HTTP/1.1 103 Early Hints\r\n\r\n"), **early, **none, **tcp)
+    yield timed_out("dripping first size line", CHUNKED, drip(b"4;" + long), **ends, **tcp)
     yield timed_out("dripping size line", CHUNKED + chunk("fine"), drip(b"4;" + long), text="fine", **ends)
     yield timed_out("dripping trailer", CHUNKED + chunk("fine") + b"0\r\nx-y: ", drip(long), text="fine", **ends)
-    yield timed_out("dripping body", CLOSED, drip(long), text="x" * 999, some=True, **ends)
-    yield timed_out("dripping chunk", CHUNKED + b"3e7\r\n", drip(long), text="x" * 999, some=True, **ends)
-    yield timed_out("dripping chunks", CHUNKED, drip(chunk("x") * 99), text="x" * 99, some=True, **ends)
-    yield timed_out("dripping length", head("content-length: 999"), drip(long), text="x" * 999, some=True, **ends)
-    yield timed_out("100-Continue flood", flood(b"HTTP/1.1 100 Continue\r\n\r\n"), **ends, **none)
-    yield timed_out("103 flood", flood(b"HTTP/1.1 103 Early Hints\r\n\r\n"), **ends, **none)
-    yield timed_out("text in a flood", CLOSED, flood(b"x"), text="x" * 2 * 10**9, some=True, client={"max_reply_bytes": None}, **ends)
-    for framing, opened in {"chunked": CHUNKED + b"9\r\n", "length": head("content-length: 9"), "close": CLOSED}.items():
+    some: dict[str, Any] = {"text": "x" * 999, "some": True, **ends}
+    yield timed_out("dripping body", CLOSED, drip(long), **some)
+    yield timed_out("dripping chunk", CHUNKED + b"3e7\r\n", drip(long), **some)
+    yield timed_out("dripping chunks", CHUNKED, drip(chunk("x") * 99), **some, **tcp)
+    yield timed_out("dripping length", head("content-length: 999"), drip(long), **some, **tcp)
+    yield timed_out(
+        "text without end",
+        CLOSED,
+        flood(b"x", 0.002),
+        **{**some, "text": "x" * 2**24},
+        client={"max_reply_bytes": 2**24},
+    )
+    for framing, opened in {
+        "chunked": CHUNKED + b"9\r\n",
+        "length": head("content-length: 9"),
+        "close": CLOSED,
+    }.items():
         yield timed_out(f"silence after text, {framing}", opened + b"fine", stall, text="fine", **hung)
-        yield timed_out(f"silence inside a character, {framing}", opened + b"fine\xd0", stall, text="fine", **hung)
-        yield timed_out(f"silence, limit on everything, {framing}", opened + b"fine", stall, text="fine", **ends)
-    yield timed_out("silence before the last chunk", CHUNKED + chunk("fine"), stall, text="fine", **hung)
-    yield timed_out("silence inside the last chunk's line", CHUNKED + chunk("fine") + b"0", stall, text="fine", **hung)
-    yield timed_out("silence behind what may be a page", head(kind="text/html") + b"<!doc", stall, text="<!doc", **hung)
-    yield timed_out("silence behind what may be a notice", CLOSED + b"fine\n\nYou can try", stall, text="fine\n\nYou can try", **hung)
-    together = Timeout(connect=10, first_byte=0.15, idle=0.15, total=10)
-    yield timed_out("the first of several limits, before text", stall, phase="first_byte", requests=3, timeout=together, **none)
-    yield timed_out("the first of several limits, after text", CLOSED + b"fine", stall, text="fine", phase="idle", timeout=together)
-    several = Timeout(connect=10, first_byte=10, idle=0.6, total=0.2)
-    yield timed_out("the last of several limits", CLOSED + b"fine", stall, text="fine", phase="total", timeout=several)
-    attempts = Timeout(connect=10, first_byte=0.2, idle=10, total=0.5)
-    yield timed_out("limit on everything, over attempts", stall, phase="total", requests=3, timeout=attempts, **none)
+        yield timed_out(
+            f"silence inside a character, {framing}", opened + b"fine\xd0", stall, text="fine", **hung, **tcp
+        )
+        yield timed_out(f"silence, limit on everything, {framing}", opened + b"fine", stall, text="fine", **ends, **tcp)
+    yield timed_out("silence before the last chunk", CHUNKED + chunk("fine"), stall, text="fine", **hung, **tcp)
+    yield timed_out(
+        "silence inside the last chunk's line", CHUNKED + chunk("fine") + b"0", stall, text="fine", **hung, **tcp
+    )
+    page, notice = "<!doc", "fine\n\nYou can try"
+    yield timed_out(
+        "silence behind what may be a page", head(kind="text/html") + page.encode(), stall, text=page, **hung, **tcp
+    )
+    yield timed_out("silence behind what may be a notice", CLOSED + notice.encode(), stall, text=notice, **hung, **tcp)
+    both = Timeout(connect=10, first_byte=0.1, idle=0.1, total=10)
+    yield timed_out("first_byte among others", stall, phase="first_byte", requests=3, timeout=both, **none, **tcp)
+    both = Timeout(connect=10, first_byte=10, idle=0.2, total=10)
+    yield timed_out("idle among others", CLOSED + b"fine", stall, text="fine", phase="idle", timeout=both, **tcp)
+    both = Timeout(connect=10, first_byte=10, idle=2, total=0.4)
+    yield timed_out("total among others", CLOSED + b"fine", stall, text="fine", phase="total", timeout=both, **tcp)
+    attempts = Timeout(connect=10, first_byte=0.2, idle=10, total=0.3)
+    yield timed_out(
+        "limit on everything, over attempts", stall, phase="total", requests=2, timeout=attempts, **none, **tcp
+    )
     no_limits: dict[str, Any] = {"timeout": Timeout(connect=None, first_byte=None, idle=None, total=None)}
     yield well("no limits", CHUNKED, pause(0.02), chunk("fine"), pause(0.02), END, **no_limits)
-    slow_start = after(first_byte=0.4)
-    yield well("silent within the limits", pause(0.05), CHUNKED, pause(0.05), chunk("fi"), pause(0.5), chunk("ne") + END, timeout=slow_start)
-    big = {"headers": {"x-big": "1"}, "model": "m" * 30_000_000}
-    unsent: dict[str, Any] = {"requests": 0, "client": big, **none}
-    yield timed_out("a request nobody reads", unread, stall, phase="total", timeout=after(0.4), connections=1, **unsent)
-    yield timed_out("a request nobody reads, first_byte", unread, stall, phase="first_byte", timeout=first, connections=3, **unsent)
+    slow = CHUNKED + chunk("fi"), pause(1.1), chunk("ne") + END
+    yield well("silent for longer than first_byte, after it", *slow, timeout=after(first_byte=1), **tcp)
+    unsent: dict[str, Any] = {"requests": 0, "client": {"model": "m" * 30_000_000}, **none}
+    yield timed_out("a request nobody reads", unread, stall, **{**ends, "connections": 1, **unsent})
+    yield timed_out("a request nobody reads, first_byte", unread, stall, **{**late, "connections": 3, **unsent, **tcp})
 
     for framing, (opened, frame, end) in _FRAMINGS.items():
         script = (opened, frame("fi"), pause(0.05), frame("ne"), pause(0.05), frame(", and more"))
         arrived: dict[str, Any] = {"text": "fine, and more", "pause": 0.5}
+        arrived |= tcp if framing in ("one chunk", "length") else {}
         yield timed_out(f"a consumer slower than total gets what arrived, {framing}", *script, stall, **arrived, **ends)
+        arrived["text"] += "!"
+        rest = (frame("!"), end, *[fin] * (framing == "close"))
         whole = None if framing == "close" else True
-        yield well(f"a consumer slower than idle, {framing}", *script, end, *[fin] * (framing == "close"), timeout=idle, whole=whole, **arrived)
+        yield well(
+            f"a consumer slower than idle, {framing}", *script, *rest, timeout=after(idle=0.3), whole=whole, **arrived
+        )
     much = "x" * 100_000
-    yield timed_out("a consumer slower than total gets all that arrived", CHUNKED, chunk("fi"), pause(0.05), chunk(much), stall, text="fi" + much, pause=0.5, **ends)
+    more = CHUNKED, chunk("fi"), pause(0.05), chunk(much), stall
+    yield timed_out("a consumer slower than total gets all that arrived", *more, text="fi" + much, pause=0.5, **ends)
 
 
 _Frame = Callable[[str], bytes]
 _FRAMINGS: dict[str, tuple[bytes, _Frame, bytes]] = {
     "chunked": (CHUNKED, chunk, END),
-    "one chunk": (CHUNKED + b"e\r\n", str.encode, b"\r\n" + END),
-    "length": (head("content-length: 14"), str.encode, b""),
+    "one chunk": (CHUNKED + b"f\r\n", str.encode, b"\r\n" + END),
+    "length": (head("content-length: 15"), str.encode, b""),
     "close": (CLOSED, str.encode, b""),
 }
 

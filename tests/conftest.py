@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import threading
@@ -31,22 +32,25 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def nothing_stays_behind() -> Iterator[None]:
     """Fails a test that leaves a thread, or a socket, pipe or poll, behind."""
-    threads, descriptors = set(threading.enumerate()), open_descriptors()
+    threads, descriptors = running_threads(), open_descriptors()
     yield
     deadline = time.monotonic() + 2.0
-    while left := {*threading.enumerate()} - threads or open_descriptors() - descriptors:
+    while left := running_threads() - threads or open_descriptors() - descriptors:
         if time.monotonic() > deadline:
             pytest.fail(f"the test left behind: {left}")
         gc.collect()  # an exception that pytest keeps may hold the frames of the test
         time.sleep(0.01)
 
 
+def running_threads() -> set[threading.Thread]:
+    """All threads but those that trio keeps, idle, for its next `to_thread`."""
+    return {thread for thread in threading.enumerate() if not thread.name.startswith("Trio thread")}
+
+
 def open_descriptors() -> set[str]:
     """The sockets, pipes and polls of this process, by what the kernel calls them; files are not looked at."""
     links = set()
     for descriptor in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():
-        try:
+        with contextlib.suppress(OSError):  # that of the listing itself
             links.add(os.readlink(f"/proc/self/fd/{descriptor}"))
-        except OSError:
-            pass  # that of the listing itself
     return {link for link in links if not link.startswith("/")}

@@ -100,6 +100,21 @@ def pause(seconds: float) -> Step:
     return lambda connection: connection.wait(seconds)
 
 
+def held(gate: threading.Event) -> Step:
+    """Silence until the test sets the event, or the client leaves."""
+
+    def step(connection: Connection) -> None:
+        while not gate.is_set():
+            connection.wait(0.002)
+
+    return step
+
+
+def told(bell: threading.Event) -> Step:
+    """Tells the test that the script came here."""
+    return lambda connection: bell.set()
+
+
 def drip(data: bytes, gap: float = 0.05) -> Step:
     """The bytes one by one."""
 
@@ -111,14 +126,14 @@ def drip(data: bytes, gap: float = 0.05) -> Step:
     return step
 
 
-def flood(data: bytes) -> Step:
-    """The same bytes again and again, as fast as the client takes them, until it leaves."""
+def flood(data: bytes, gap: float = 0) -> Step:
+    """The same bytes again and again until the client leaves: as fast as it takes them, or with gaps."""
     block = data * max(1, 16384 // len(data))
 
     def step(connection: Connection) -> None:
         while True:
             connection.socket.sendall(block)
-            connection.wait(0)
+            connection.wait(gap)
 
     return step
 
@@ -200,7 +215,7 @@ class FaultServer:
 
     def _serve(self, connection: Connection) -> None:
         try:
-            if self._next[:1] == [raw]:
+            if self._next and self._next[0] is raw:
                 self._perform(self._take(), connection)
             if self._tls:
                 connection.socket = self._tls.wrap_socket(
@@ -208,7 +223,7 @@ class FaultServer:
                 )
                 connection.socket.do_handshake()
             while True:
-                if self._next[:1] == [unread]:
+                if self._next and self._next[0] is unread:
                     self._perform(self._take(), connection)
                 request = connection.read_request()
                 with self._changed:

@@ -105,6 +105,11 @@ def test_text_is_held_back_only_while_it_may_be_a_notice() -> None:
     assert notices.notice is None
 
 
+@pytest.mark.parametrize("text", [SENTENCES[0] + "O", SENTENCES[0] + " x", " ".join(SENTENCES[:2]) + "F", NOTICE + "!"])
+def test_text_comes_out_as_soon_as_a_sentence_goes_on_differently(text: str) -> None:
+    assert NoticeFilter().feed("\n\n" + text) == "\n\n" + text
+
+
 @pytest.mark.parametrize("beginning", [SENTENCES[0], NOTICE])
 def test_an_endless_run_of_blanks_is_not_held_back_for_ever(beginning: str) -> None:
     notices = NoticeFilter()

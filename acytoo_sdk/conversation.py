@@ -1,0 +1,374 @@
+"""Conversations: the turns so far, kept on our side of the wire, and sent with each new question.
+
+One class holds everything; `Conversation` and `AsyncConversation` add the one verb that waits. Nothing here sends: a
+client is whatever has a `stream`. Its stream's call tells later whether the reply was finished, so that no stream has
+to know of a conversation, and dropping one ends it as always.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from types import EllipsisType
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from ._call import Call
+from ._history import (
+    has_system,
+    last_question,
+    read_turns,
+    shortened,
+    with_system,
+    without_last_turn,
+    write_turns,
+)
+from ._markdown import printable, turns_as_markdown
+from ._options import Messages, Options, RetryPolicy, Timeout, check_count, check_messages, check_text
+from .errors import InvalidRequestError
+from .protocol import Message
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    # For the type checker alone: when the package runs, the clients import this room, and it knows none of theirs.
+    from ._async_client import AsyncStream  # noqa: F401 - named in a string
+    from ._client import Stream  # noqa: F401
+    from ._display import Printer
+
+
+class _Stream(Protocol):
+    """What is asked of a stream."""
+
+    _call: Call
+
+
+S = TypeVar("S", bound=_Stream)
+S_co = TypeVar("S_co", bound=_Stream, covariant=True)
+
+
+class _Client(Protocol[S_co]):
+    """What is asked of a client."""
+
+    _options: Options
+
+    def stream(
+        self,
+        messages: Messages,
+        *,
+        model: str | None,
+        temperature: float | None,
+        timeout: Timeout | float | None | EllipsisType,
+        retry: RetryPolicy | int | None,
+    ) -> S_co:
+        """Starts a reply."""
+
+
+class BaseConversation(Generic[S]):
+    """A conversation without the verb that waits."""
+
+    def __init__(
+        self,
+        client: _Client[S],
+        *,
+        system: str | None = None,
+        messages: Sequence[Message] = (),
+        model: str | None = None,
+        temperature: float | None = None,
+        timeout: Timeout | float | None | EllipsisType = ...,
+        retry: RetryPolicy | int | None = None,
+        limit_characters: int | None = None,
+    ) -> None:
+        self._client = client
+        self._options = client._options.for_call(model=model, temperature=temperature, timeout=timeout, retry=retry)
+        self._own_model = model is not None
+        self._limit = None if limit_characters is None else check_count("limit_characters", limit_characters)
+        self._messages = copy.deepcopy(check_messages(messages)) if messages else []
+        if system is not None:
+            self._messages = with_system(self._messages, system)
+        self._asked: _Asked | None = None
+        self._lock = threading.RLock()
+
+    @property
+    def messages(self) -> list[Message]:
+        """The finished turns, oldest first, the system message in front of them; a copy."""
+        with self._lock:
+            self._settle()
+            return copy.deepcopy(self._messages)
+
+    @property
+    def system(self) -> str | None:
+        """The system message in front of the turns, or None. Setting it takes effect with the next question.
+
+        Raises:
+            InvalidRequestError: on setting: it is no text, or a reply is on its way.
+        """
+        with self._lock:
+            return self._messages[0]["content"] if has_system(self._messages) else None
+
+    @system.setter
+    def system(self, text: str | None) -> None:
+        with self._lock:
+            self._check_idle()
+            self._messages = with_system(self._messages, text)
+
+    @property
+    def model(self) -> str:
+        """The model that is asked."""
+        return self._options.model
+
+    def send(self, text: str) -> S:
+        """Asks, with all the turns before; the turn enters the history when the reply was read to its end.
+
+        Args:
+            text: the question.
+
+        Returns:
+            The stream of the reply, as the client's `stream` makes it. A reply that is cancelled, breaks, or is dropped
+            before its end leaves the history as it was.
+
+        Raises:
+            InvalidRequestError: `text` is no text, or an earlier reply of this conversation is on its way: read it to
+                its end, close it, or drop it.
+            ClientClosedError: the client was closed.
+
+        Example:
+            >>> from acytoo_sdk import Client
+            >>> from acytoo_sdk.testing import FakeServer
+            >>> with FakeServer("Hello!") as server:
+            ...     conversation = Client(server.url).conversation()
+            ...     for piece in conversation.send("Hi"):
+            ...         print(piece)
+            ...     conversation.messages
+            Hello!
+            [{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Hello!'}]
+        """
+        question: Message = {"role": "user", "content": check_text("text", text)}
+        with self._lock:
+            self._check_idle()
+            return self._ask(question, again=False)
+
+    def retry(self) -> S:
+        """Sends the last question again: the one whose reply was not finished, else that of the last turn.
+
+        Returns:
+            The stream of the new reply. The old answer is taken out of the history only when the new one was read to
+            its end.
+
+        Raises:
+            InvalidRequestError: there is no question, or a reply of this conversation is on its way.
+            ClientClosedError: the client was closed.
+        """
+        with self._lock:
+            self._check_idle()
+            if self._asked is not None:
+                return self._ask(self._asked.question, again=self._asked.again)
+            return self._ask(self._messages[last_question(self._messages, "send again")], again=True)
+
+    def undo(self) -> None:
+        """Takes the last turn out of the history: the last question, and everything that followed it.
+
+        Raises:
+            InvalidRequestError: there is no turn, or a reply of this conversation is on its way.
+        """
+        with self._lock:
+            self._check_idle()
+            self._messages = without_last_turn(self._messages, "undo")
+            self._asked = None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the finished turns to a file, as JSON: `{"version": 1, "model": ..., "messages": [...]}`.
+
+        The file is there whole or not at all: whatever happens meanwhile, an old one stays until the new one is on the
+        disk. A new file is readable by its owner alone. No key and no password is written. Blocks for as long as the
+        disk takes; in async code, a thread may do it.
+
+        Args:
+            path: of the file; its folder must exist.
+
+        Raises:
+            OSError: the file cannot be written; an old one is as it was.
+
+        Example:
+            >>> import pathlib, tempfile
+            >>> from acytoo_sdk import Client
+            >>> client = Client("http://127.0.0.1:8000")
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     path = pathlib.Path(folder, "talk.json")
+            ...     client.conversation(system="Be brief.").save(path)
+            ...     client.conversation().load(path).system
+            'Be brief.'
+        """
+        with self._lock:
+            model, messages = self.model, self.messages
+        write_turns(path, model=model, messages=messages)
+
+    def load(self, path: str | os.PathLike[str]) -> Self:
+        """Reads turns from a file that `save` wrote; they take the place of those here.
+
+        The file's model is asked from now on, unless this conversation was made with a `model=` of its own.
+
+        Args:
+            path: of the file.
+
+        Returns:
+            This conversation.
+
+        Raises:
+            InvalidRequestError: the file does not hold a conversation, and this one is as it was; the message names
+                the file and the place in it, as `messages[3].role`. Or a reply is on its way.
+            OSError: the file cannot be read.
+        """
+        model, messages = read_turns(path)
+        with self._lock:
+            self._check_idle()
+            self._messages, self._asked = messages, None
+            if model is not None and not self._own_model:
+                self._options = replace(self._options, model=model)
+        return self
+
+    def __repr__(self) -> str:
+        with self._lock:
+            self._settle()
+            return f"<{type(self).__name__} of {len(self._messages)} messages, model {self.model!r}>"
+
+    def _repr_markdown_(self) -> str | None:
+        return turns_as_markdown(self.messages) or None
+
+    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
+        turns = [f"{turn['role']}: {turn['content']}" for turn in self.messages]
+        printer.text(printable("\n\n".join(turns)) or repr(self))
+
+    def _ask(self, question: Message, *, again: bool) -> S:
+        before = without_last_turn(self._messages) if again else self._messages
+        stream = self._client.stream(
+            shortened([*before, question], self._limit),
+            model=self._options.model,
+            temperature=self._options.temperature,
+            timeout=self._options.timeout,
+            retry=self._options.retry,
+        )
+        self._asked = _Asked(question, again, stream._call, weakref.ref(stream))
+        return stream
+
+    def _check_idle(self) -> None:
+        over = self._asked is None or self._asked.over  # asked first: it may end well at any moment
+        self._settle()
+        if self._asked is not None and not over:
+            raise InvalidRequestError(
+                "A reply of this conversation is on its way: one at a time",
+                hint="read it to its end, or close its stream",
+            )
+
+    def _settle(self) -> None:
+        """Takes the last turn into the history, if its reply was finished by now."""
+        asked = self._asked
+        if asked is not None and asked.call.completed:
+            before = without_last_turn(self._messages) if asked.again else self._messages
+            self._messages = [*before, asked.question, {"role": "assistant", "content": asked.call.text}]
+            self._asked = None
+
+
+class Conversation(BaseConversation["Stream"]):
+    """A conversation with the model; blocking. `Client.conversation` makes one.
+
+    The endpoint remembers nothing: all turns are sent with each question. One reply is on its way at a time, and a turn
+    enters the history only when its reply was read to its end. May be shared between threads.
+
+    Args:
+        client: asks the questions.
+        system: goes in front of the turns, in the place of a system message that `messages` begins with; None: none.
+        messages: the turns so far, oldest first. Copied.
+        model: instead of the client's; None keeps that.
+        temperature: instead of the client's; None keeps that.
+        timeout: for each reply, instead of the client's; None switches all limits off, `...` keeps the client's.
+        retry: for each reply, instead of the client's; None keeps that.
+        limit_characters: the most characters that are sent, the new question and the system message included; None for
+            no bound. The oldest turns that do not fit are not sent, but stay in the history. Sent whatever the limit
+            is: system messages, and the new question. A turn, a question with all that follows it, is sent whole or
+            not at all.
+
+    Raises:
+        InvalidRequestError: an argument is not usable; the message names it.
+
+    Example:
+        >>> from acytoo_sdk import Client
+        >>> from acytoo_sdk.testing import FakeServer
+        >>> with FakeServer(lambda request: f"{len(request['messages'])} heard") as server:
+        ...     conversation = Client(server.url).conversation(system="Be brief.")
+        ...     conversation.ask("Hi")
+        ...     conversation.ask("And now?")
+        '2 heard'
+        '4 heard'
+    """
+
+    def ask(self, text: str) -> str:
+        """Asks, and waits for the whole reply: `send(text).read()`.
+
+        Returns:
+            The text of the reply.
+
+        Raises:
+            AcytooError: as `send` and its stream do; `partial_text` holds what had arrived, and the history is as it
+                was.
+        """
+        return self.send(text).read()
+
+
+class AsyncConversation(BaseConversation["AsyncStream"]):
+    """A conversation with the model; for async code. `AsyncClient.conversation` makes one.
+
+    The twin of `Conversation`: the same arguments, names and promises. `send` and `retry` return streams for `async
+    for`, with no `await` before it; `ask` is awaited; what sends nothing is not.
+
+    Args:
+        client: an `AsyncClient`; all the others are those of `Conversation`.
+
+    Example:
+        >>> import asyncio
+        >>> from acytoo_sdk import AsyncClient
+        >>> from acytoo_sdk.testing import FakeServer
+        >>> async def main():
+        ...     with FakeServer("Hello!") as server:
+        ...         conversation = AsyncClient(server.url).conversation()
+        ...         print(await conversation.ask("Hi"))
+        >>> asyncio.run(main())
+        Hello!
+    """
+
+    async def ask(self, text: str) -> str:
+        """Asks, and waits for the whole reply: `await send(text).read()`.
+
+        Returns:
+            The text of the reply.
+
+        Raises:
+            AcytooError: as `send` and its stream do; `partial_text` holds what had arrived, and the history is as it
+                was.
+        """
+        return await self.send(text).read()
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A question that was sent, and not settled yet. It holds the call strongly: a stream is dropped once it was read.
+
+    Attributes:
+        question: what was asked.
+        again: whether it takes the place of the last turn.
+        call: tells whether the reply was finished.
+        stream: of the reply, while somebody holds it.
+    """
+
+    question: Message
+    again: bool
+    call: Call
+    stream: weakref.ref[_Stream]
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will be read of it."""
+        return self.call.ended is not None or self.call.cancelled or self.stream() is None

@@ -1,0 +1,264 @@
+"""The door for g4f's users: `Acytoo`, the provider class they know, on the clients of this package.
+
+What g4f asks of a provider is a class with the right attributes and classmethods; nothing of g4f is imported. Of the
+wire, nothing is known here either: each call is a client's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+from urllib.parse import urlsplit
+
+from ._async_client import AsyncClient
+from ._client import Client
+from .protocol import DEFAULT_BASE_URL, DEFAULT_MODEL, Message
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ._options import Arguments
+
+Messages = list[dict[str, str]]
+"""A conversation, oldest message first."""
+AsyncResult = AsyncGenerator[str, None]
+"""The blocks of a reply, for `async for`."""
+CreateResult = Generator[str, None, None]
+"""The blocks of a reply, for `for`."""
+
+
+class AsyncGeneratorProvider:
+    """What g4f knows of a provider: attributes and methods of a class, which nobody needs to instantiate.
+
+    Attributes:
+        url: where the server is.
+        label: for listings.
+        working: whether calls have a chance.
+        live: g4f counts calls here, up when they end well, else down.
+        needs_auth: whether g4f has to log in first.
+        supports_stream: whether blocks come as they are made.
+        supports_message_history: whether earlier turns are sent.
+        supports_system_message: whether system messages are sent.
+        supports_gpt_35_turbo: whether the model of that name is there.
+        use_stream_timeout: whether g4f's own limit on each block is its `stream_timeout`, and not `timeout`.
+        default_model: asked where a call names none.
+        models: for listings.
+    """
+
+    url: ClassVar[str] = ""
+    label: ClassVar[str | None] = None
+    working: ClassVar[bool] = False
+    live: ClassVar[int] = 0
+    needs_auth: ClassVar[bool] = False
+    supports_stream: ClassVar[bool] = True
+    supports_message_history: ClassVar[bool] = False
+    supports_system_message: ClassVar[bool] = False
+    supports_gpt_35_turbo: ClassVar[bool] = False
+    use_stream_timeout: ClassVar[bool] = True
+    default_model: ClassVar[str] = ""
+    models: ClassVar[list[str]] = []
+
+    @classmethod
+    def create_async_generator(
+        cls, model: str | None, messages: Sequence[Mapping[str, object]], proxy: str | None = None, **kwargs: object
+    ) -> AsyncResult:
+        """Starts a reply, as an async generator of its blocks; each provider has its own.
+
+        Args:
+            model: its name; None or "" for the default.
+            messages: the conversation, oldest first.
+            proxy: address of a proxy, or None.
+            kwargs: whatever else the provider takes.
+        """
+        raise NotImplementedError(f"{cls.__name__} has no create_async_generator")
+
+    @classmethod
+    async def create_async(cls, model: str | None, messages: Sequence[Mapping[str, object]], **kwargs: Any) -> str:
+        """Waits for the whole reply; `model`, `messages` and the rest are those of `create_async_generator`.
+
+        Returns:
+            The text of the reply.
+        """
+        return "".join([block async for block in cls.create_async_generator(model, messages, **kwargs)])
+
+    @classmethod
+    def get_models(cls, **kwargs: object) -> list[str]:
+        """The names of the models; a copy.
+
+        Args:
+            kwargs: ignored.
+        """
+        return list(cls.models)
+
+    @classmethod
+    def get_parent(cls) -> str:
+        """The name under which g4f looks for credentials."""
+        return cls.__name__
+
+    @classmethod
+    def get_dict(cls) -> dict[str, str | None]:
+        """The name, the url and the label, as g4f puts them into its answers."""
+        return {"name": cls.__name__, "url": cls.url, "label": cls.label}
+
+
+class _Computed:
+    """An attribute of a class, worked out when it is looked at; assigning to it puts a plain value in its place."""
+
+    def __init__(self, compute: Callable[[Any], object]) -> None:
+        self._compute = compute
+
+    def __get__(self, instance: object, owner: type) -> object:
+        return self._compute(owner)
+
+
+def _computed(compute: Callable[[Any], object]) -> Any:
+    return _Computed(compute)
+
+
+def _is_of_the_user(url: str) -> bool:
+    try:
+        return urlsplit(url).hostname != urlsplit(DEFAULT_BASE_URL).hostname
+    except ValueError:
+        return True  # and the call will say what is wrong with it
+
+
+class Acytoo(AsyncGeneratorProvider):
+    """The provider that g4f had, for a server of your own; also one for today's g4f.
+
+    Point it to your server: by `ACYTOO_BASE_URL`, by `provider(base_url=...)`, by `base_url=` in a call, or by setting
+    `Acytoo.url`. The public host it is named after no longer answers. Each call is a `Client`'s, or an `AsyncClient`'s:
+    its text is never cut within a character, it is limited, retried before its first text, and fails in typed errors.
+
+    Attributes:
+        working: whether `url` is a server of yours.
+        default_model: from `provider(model=...)` or `ACYTOO_MODEL`; else "gpt-3.5-turbo".
+
+        All others are those of every provider.
+
+    Example:
+        >>> import asyncio
+        >>> from acytoo_sdk.testing import FakeServer
+        >>> async def main():
+        ...     messages: Messages = [{"role": "user", "content": "Привет, как дела?"}]
+        ...     async for block in Acytoo().create_async_generator(model="gpt-3.5-turbo", messages=messages):
+        ...         print(block)
+        >>> with FakeServer("Хорошо!") as server:
+        ...     os.environ["ACYTOO_BASE_URL"] = server.url
+        ...     asyncio.run(main())
+        ...     del os.environ["ACYTOO_BASE_URL"]
+        Хорошо!
+    """
+
+    label = "Acytoo"
+    supports_message_history = True
+    supports_system_message = True
+    supports_gpt_35_turbo = True
+    url = _computed(lambda cls: os.environ.get("ACYTOO_BASE_URL") or DEFAULT_BASE_URL)
+    working = _computed(lambda cls: _is_of_the_user(cls.url))
+    default_model = _computed(
+        lambda cls: cls._options().get("model") or os.environ.get("ACYTOO_MODEL") or DEFAULT_MODEL
+    )
+    models = _computed(lambda cls: [cls.default_model])
+
+    @classmethod
+    def create_async_generator(
+        cls, model: str | None, messages: Sequence[Mapping[str, object]], proxy: str | None = None, **kwargs: object
+    ) -> AsyncResult:
+        """Starts a reply. Arguments are checked, and the messages copied, at once.
+
+        Args:
+            model: its name; None or "" for `default_model`.
+            messages: the conversation, oldest first; further keys of a message are sent too.
+            proxy: address of a proxy; None: the one of `provider(proxy=...)`, or the environment's.
+            kwargs: `temperature`, `timeout`, `key`, `password` and `base_url` are those of `Client`, None for what the
+                class says; all others are ignored, as g4f passes many.
+
+        Returns:
+            An `AsyncStream` of non-empty blocks; where they are cut carries no meaning.
+
+        Raises:
+            InvalidRequestError: an argument is not usable; the message names it.
+        """
+        return AsyncClient(**cls._arguments(model, {**kwargs, "proxy": proxy})).stream(_typed(messages))
+
+    @classmethod
+    def create_completion(
+        cls, model: str | None, messages: Sequence[Mapping[str, object]], stream: bool = True, **kwargs: object
+    ) -> CreateResult:
+        """Starts a reply; blocking, and needs no event loop. Arguments are checked, and the messages copied, at once.
+
+        Args:
+            model: its name; None or "" for `default_model`.
+            messages: the conversation, oldest first; further keys of a message are sent too.
+            stream: changes nothing: blocks come as they arrive, and who wants them joined does so.
+            kwargs: those of `create_async_generator`, `proxy` too.
+
+        Returns:
+            A `Stream` of non-empty blocks; where they are cut carries no meaning.
+
+        Raises:
+            InvalidRequestError: an argument is not usable; the message names it.
+        """
+        return Client(**cls._arguments(model, kwargs)).stream(_typed(messages))
+
+    @classmethod
+    def _options(cls) -> Arguments:
+        """What `provider` was told. A method, since keys and passwords have no place among a class's attributes."""
+        return {}
+
+    @classmethod
+    def _arguments(cls, model: str | None, kwargs: Mapping[str, object]) -> Arguments:
+        """Of the client of one call: what the call says, else what the class says, else the environment."""
+        arguments: dict[str, object] = {**cls._options(), "model": model or cls.default_model}
+        arguments["base_url"] = kwargs.get("base_url") or cls.url
+        # The client is gone after its one call: no connection is to wait for another.
+        arguments["headers"] = {"connection": "close", **(cls._options().get("headers") or {})}
+        if kwargs.get("proxy"):
+            arguments["proxy"] = kwargs["proxy"]
+        for name in ("temperature", "timeout", "key", "password"):
+            if kwargs.get(name) is not None:
+                arguments[name] = kwargs[name]
+        return cast("Arguments", arguments)
+
+
+def provider(base_url: str, **options: Unpack[Arguments]) -> type[Acytoo]:
+    """Makes a provider class for a server.
+
+    Args:
+        base_url: of the server, as for `Client`.
+        options: any other argument of `Client`; what a call says goes before them.
+
+    Returns:
+        A class like `Acytoo`, with a `live` of its own.
+
+    Raises:
+        InvalidRequestError: an argument is not usable; the message names it.
+
+    Example:
+        >>> from acytoo_sdk.testing import FakeServer
+        >>> with FakeServer("Hello!") as server:
+        ...     Mine = provider(server.url, model="tiny", temperature=0.2)
+        ...     "".join(Mine.create_completion("", [{"role": "user", "content": "Hi"}]))
+        'Hello!'
+        >>> Mine.working, Mine.default_model
+        (True, 'tiny')
+    """
+    Client(base_url, **options)  # checks them all, and opens nothing
+
+    class Provider(Acytoo):
+        __doc__ = Acytoo.__doc__
+        url = base_url
+        live = 0
+
+        @classmethod
+        def _options(cls) -> Arguments:
+            return options
+
+    Provider.__name__ = Provider.__qualname__ = Acytoo.__name__
+    return Provider
+
+
+def _typed(messages: Sequence[Mapping[str, object]]) -> list[Message]:
+    """For the type checker alone: the client checks what is in them."""
+    return cast("list[Message]", messages)

@@ -1,0 +1,166 @@
+"""The benchmarks' server: a process of its own that sends pre-rendered bytes, and tells how much CPU it used.
+
+    POST /hello             "Hello!", at once
+    POST /fast              20,000 chunks of five bytes, at once
+    POST /fast/chat/completions    the same texts as the events of an OpenAI server
+    POST /alone             5,000 chunks of five bytes, each of which arrives alone
+    POST /big               16 MiB in chunks of 1 KiB, each of which arrives alone
+    POST /paced/N/RATE/FRAMING     N pieces, RATE of them a second, each with the time of its sending
+    POST /cpu               the CPU seconds used so far
+
+Nothing is parsed but the path and the length of the request, and nothing is rendered twice but the times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+FAST_CHUNKS = 20_000
+ALONE_CHUNKS = 5_000
+BIG_CHUNKS = 16 * 1024
+STAMP = 20  # characters of a paced piece: the time of its sending, on the monotonic clock, in nanoseconds
+FRAMINGS = ("chunked", "length", "close", "one-chunk")
+
+# The system makes about 0.16 ms of it: longer than the slowest client takes for a chunk.
+_APART = 0.0001
+_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain; charset=utf-8\r\n"
+_CHUNKED = _HEAD + b"transfer-encoding: chunked\r\n\r\n"
+_EVENTS = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+_LAST_CHUNK = b"0\r\n\r\n"
+_REQUEST = re.compile(rb"POST (\S+) .*?\r\ncontent-length: *([0-9]+)(?=\r\n).*?\r\n\r\n", re.DOTALL | re.IGNORECASE)
+
+
+@contextmanager
+def running() -> Iterator[str]:
+    """A server in a process of its own, for as long as this is entered.
+
+    Yields:
+        Its URL.
+    """
+    with subprocess.Popen([sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().decode().strip()
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()
+
+
+def allow_many_sockets() -> None:
+    """Raises this process's limit on open files to the highest that it may set."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def _event(text: str) -> bytes:
+    delta = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [delta]}
+    return b"data: " + json.dumps(head).encode() + b"\n\n"
+
+
+_FIVE_BYTES = _chunk(b"abcd ")
+_FIXED = {
+    "/hello": _CHUNKED + _chunk(b"Hello!") + _LAST_CHUNK,
+    "/hello/chat/completions": _EVENTS + _chunk(_event("Hello!") + b"data: [DONE]\n\n") + _LAST_CHUNK,
+    "/fast": _CHUNKED + _FIVE_BYTES * FAST_CHUNKS + _LAST_CHUNK,
+    "/fast/chat/completions": (
+        _EVENTS + _chunk(_event("abcd ")) * FAST_CHUNKS + _chunk(b"data: [DONE]\n\n") + _LAST_CHUNK
+    ),
+}
+_ALONE = {"/alone": (_FIVE_BYTES, ALONE_CHUNKS), "/big": (_chunk(b"abcdefgh" * 128), BIG_CHUNKS)}
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self) -> None:
+        self._received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        request = _REQUEST.match(self._received)
+        if request is not None and len(self._received) >= request.end() + int(request[2]):
+            self._received = b""
+            self._reply(request[1].decode())
+
+    def _reply(self, path: str) -> None:
+        if path in _FIXED:
+            self._transport.write(_FIXED[path])
+        elif path in _ALONE:
+            self._send_apart(*_ALONE[path])
+        elif path == "/cpu":
+            self._transport.write(_CHUNKED + _chunk(b"%f" % time.process_time()) + _LAST_CHUNK)
+        else:
+            _, _, count, rate, framing = path.split("/")
+            _Paced(self._transport, int(count), 1 / float(rate), framing)
+
+    def _send_apart(self, chunk: bytes, count: int) -> None:
+        # Nobody else is served meanwhile: the loop's own timers are too coarse.
+        self._transport.write(_CHUNKED)
+        for _ in range(count):
+            time.sleep(_APART)
+            self._transport.write(chunk)
+        self._transport.write(_LAST_CHUNK)
+
+
+class _Paced:
+    """Sends pieces at a steady pace, each at its own time and not after the one before."""
+
+    def __init__(self, transport: asyncio.Transport, count: int, interval: float, framing: str) -> None:
+        self._transport = transport
+        self._left = count
+        self._interval = interval
+        self._framing = framing
+        self._loop = asyncio.get_running_loop()
+        length = count * STAMP
+        transport.write(
+            {
+                "chunked": _CHUNKED,
+                "length": _HEAD + b"content-length: %d\r\n\r\n" % length,
+                "close": _HEAD + b"connection: close\r\n\r\n",
+                "one-chunk": _CHUNKED + b"%x\r\n" % length,
+            }[framing]
+        )
+        self._due = self._loop.time() + interval
+        self._loop.call_at(self._due, self._send)
+
+    def _send(self) -> None:
+        if self._transport.is_closing():
+            return
+        piece = b"%0*d" % (STAMP, time.monotonic_ns())
+        self._transport.write(_chunk(piece) if self._framing == "chunked" else piece)
+        self._left -= 1
+        if self._left:
+            self._due += self._interval
+            self._loop.call_at(self._due, self._send)
+        elif self._framing == "close":
+            self._transport.close()
+        elif self._framing != "length":
+            self._transport.write((b"\r\n" if self._framing == "one-chunk" else b"") + _LAST_CHUNK)
+
+
+async def _serve() -> None:
+    allow_many_sockets()
+    server = await asyncio.get_running_loop().create_server(_Connection, "127.0.0.1", 0, backlog=4096)
+    host, port = server.sockets[0].getsockname()
+    print(f"http://{host}:{port}", flush=True)
+    async with server:
+        await asyncio.to_thread(sys.stdin.read)  # ends with whoever started this
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve())
