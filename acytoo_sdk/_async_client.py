@@ -20,8 +20,9 @@ from anyio.lowlevel import RunVar, checkpoint, current_token
 
 from ._base import BaseClient
 from ._call import Call, Stats
+from ._checks import check_count
 from ._markdown import printable, safe_markdown
-from ._options import Messages, RetryPolicy, Timeout, check_count
+from ._options import Messages, RetryPolicy, Timeout
 from ._reader import Crew, Reader
 from .conversation import AsyncConversation
 from .errors import AcytooError, APIConnectionError, APITimeoutError, InvalidRequestError

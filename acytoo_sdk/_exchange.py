@@ -12,6 +12,7 @@ import re
 import socket
 import ssl
 import struct
+import sys
 import threading
 import time
 from email.errors import MultipartInvariantViolationDefect, StartBoundaryNotFoundDefect
@@ -22,6 +23,7 @@ from .errors import Phase
 
 # A socket's timeout must fit into milliseconds of 31 bits.
 _LONGEST_TIMEOUT = 2_000_000.0
+_KERNEL_LIMITS = sys.platform == "linux"
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FOLD = re.compile(r"[ \t]*[\r\n]+[ \t]*")
 
@@ -61,6 +63,7 @@ class Exchange:
             self.aborted = True
             if self._socket is not None:
                 try:
+                    self._socket.settimeout(0)  # one that is about to connect cannot be shut down, but will not wait
                     # Not the socket's own method: an SSLSocket's drops its TLS layer, and its reader would go on with
                     # ciphertext.
                     socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
@@ -111,6 +114,7 @@ class Exchange:
                 for option in options:
                     sock.setsockopt(*option)
                 sock.settimeout(None if left is None else left / (len(addresses) - index))
+                self.check()
                 sock.connect(address)
                 return sock
             except OSError as error:
@@ -188,7 +192,7 @@ class Limited(socket.socket):
     def recv_into(self, buffer: Any, nbytes: int | None = 0, flags: int = 0) -> int:
         if (exchange := self.exchange) is None:
             return super().recv_into(buffer, nbytes or 0, flags)
-        self._limit(exchange.receive_time_left())
+        self._limit_receive(exchange.receive_time_left())
         try:
             received = super().recv_into(buffer, nbytes or 0, flags)
         except (BlockingIOError, ssl.SSLWantReadError) as error:
@@ -216,6 +220,9 @@ class Limited(socket.socket):
             self._limit(self.exchange.time_left())
         super().sendall(data, flags)
 
+    def _limit_receive(self, seconds: float | None) -> None:
+        self._limit(seconds)
+
     def _limit(self, seconds: float | None) -> None:
         # Setting it is a system call, and in the long middle of a reply it does not change.
         if seconds != self.gettimeout():
@@ -224,6 +231,20 @@ class Limited(socket.socket):
 
 class LimitedSocket(Limited):
     """A TCP socket within the limits of its exchange."""
+
+    _kernel_limit: float | None = None
+
+    def _limit_receive(self, seconds: float | None) -> None:
+        # Python keeps a timeout by a poll before each receive: where a thousand threads read, one more queue for the
+        # interpreter. The kernel's own begins anew after a signal, so it is not for the main thread, which gets them.
+        kernel_keeps = _KERNEL_LIMITS and threading.current_thread() is not threading.main_thread()
+        by_kernel = (seconds or None) if kernel_keeps else None
+        if by_kernel != self._kernel_limit:
+            microseconds = 0 if by_kernel is None else max(1, round(by_kernel * 1e6))  # 0: no limit
+            timeval = struct.pack("@ll", *divmod(microseconds, 1_000_000))
+            self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
+            self._kernel_limit = by_kernel
+        self._limit(None if by_kernel else seconds)  # a receive that the kernel ends is a BlockingIOError then
 
 
 class LimitedTLSSocket(Limited, ssl.SSLSocket):

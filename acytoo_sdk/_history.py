@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Sequence
 
-from ._options import check_messages, check_text
+from ._checks import check_messages, check_text
 from .errors import InvalidRequestError
 from .protocol import Message
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 import html
 import json
 import re
+from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import quote
+from functools import lru_cache
+from urllib.parse import quote, unquote, urlsplit
 
 MASK = "***"
+_SECRET_HEADER = re.compile(r"auth|cookie|key|token|secret|password|session|credential", re.IGNORECASE)
 
 
 @dataclass(frozen=True, repr=False)
@@ -71,7 +74,7 @@ class Mask:
         return text
 
 
-def _may_become(secret: list[list[str]], ending: str) -> bool:
+def _may_become(secret: list[tuple[str, ...]], ending: str) -> bool:
     """Whether a text, going on, could spell a secret."""
     rests = {ending}
     for spellings in secret:
@@ -82,10 +85,11 @@ def _may_become(secret: list[list[str]], ending: str) -> bool:
     return False
 
 
-def _spellings(char: str) -> list[str]:
+@lru_cache(maxsize=1024)  # each call masks; a character alone gives nothing away
+def _spellings(char: str) -> tuple[str, ...]:
     """How servers may write a character, the longest first; nobody escapes an ASCII letter or digit."""
     if char.isascii() and char.isalnum():
-        return [char]
+        return (char,)
     code = ord(char)
     in_bytes = char.encode("utf-8", "surrogatepass")
     spellings = {
@@ -102,8 +106,46 @@ def _spellings(char: str) -> list[str]:
         f"&#x{code:x};",
         in_bytes.decode("latin-1"),  # UTF-8 in a header, as http.client reads it
     }
-    return sorted(spellings, key=len, reverse=True)
+    return tuple(sorted(spellings, key=len, reverse=True))
 
 
-def _any_of(spellings: list[str]) -> str:
+@lru_cache(maxsize=1024)
+def _any_of(spellings: tuple[str, ...]) -> str:
     return spellings[0] if len(spellings) == 1 else f"(?:{'|'.join(map(re.escape, spellings))})"
+
+
+def header_secrets(name: str, value: str) -> tuple[str, ...]:
+    """What must not be shown of a header: its value, and the secrets in it.
+
+    They are the TOKEN of `Bearer TOKEN`, the password of `Basic CREDENTIALS`, the values of `NAME=VALUE; NAME=VALUE`.
+    """
+    if not _SECRET_HEADER.search(name):
+        return ()
+    if name == "cookie":
+        values = (cookie.partition("=")[2].strip() for cookie in value.split(";"))
+        return value, *(one for one in values if len(one) > 3)  # `consent=1` would mask every 1
+    scheme, _, token = value.partition(" ")
+    if scheme.lower() == "basic":
+        credentials = _decoded(token)
+        return value, token, credentials, credentials.partition(":")[2]
+    return (value, token.strip()) if scheme.isalpha() else (value,)
+
+
+def proxy_secrets(proxy: str) -> tuple[str, ...]:
+    """What must not be shown of a proxy's address."""
+    parts = urlsplit(proxy)
+    if not parts.password:
+        return ()
+    user, password = unquote(parts.username or ""), unquote(parts.password)
+    return (parts.username or "", user, parts.password, password, *_basic_tokens(f"{user}:{password}"))
+
+
+def _decoded(token: str) -> str:
+    try:
+        return b64decode(token + "===").decode("latin-1")
+    except ValueError:
+        return ""
+
+
+def _basic_tokens(credentials: str) -> tuple[str, ...]:
+    return tuple(b64encode(credentials.encode(encoding, "replace")).decode() for encoding in ("latin-1", "utf-8"))

@@ -24,11 +24,12 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
 
+from ._checks import check_proxy
 from ._exchange import Exchange, Limited, LimitedSocket, LimitedTLSSocket, Reply, current, opening
 from ._failures import translate
 from ._framing import Body, FramingError, framing_of
-from ._options import Timeout, check_proxy, proxy_secrets
-from ._secrets import Mask
+from ._options import Timeout
+from ._secrets import Mask, proxy_secrets
 from .errors import AcytooError, InvalidRequestError
 from .protocol import Request
 

@@ -17,6 +17,7 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from ._call import Call
+from ._checks import check_count, check_messages, check_text
 from ._history import (
     has_system,
     last_question,
@@ -27,7 +28,7 @@ from ._history import (
     write_turns,
 )
 from ._markdown import printable, turns_as_markdown
-from ._options import Messages, Options, RetryPolicy, Timeout, check_count, check_messages, check_text
+from ._options import Messages, Options, RetryPolicy, Timeout
 from .errors import InvalidRequestError
 from .protocol import Message
 

@@ -24,6 +24,7 @@ ROOMS = (
     "_notices",
     "_framing",
     "protocol",
+    "_checks",
     "_options",
     "_retry",
     "_exchange",

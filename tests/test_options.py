@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acytoo_sdk import Client, InvalidRequestError, RetryPolicy, Timeout
-from acytoo_sdk._options import check_messages, check_proxy
+from acytoo_sdk._checks import check_messages, check_proxy
 from acytoo_sdk.testing import FakeServer
 
 BASE = "http://chat.example"

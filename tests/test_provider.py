@@ -191,7 +191,7 @@ def test_a_list_of_models_is_the_callers() -> None:
         models = ["one", "two"]  # noqa: RUF012
 
     for each in (Several, Acytoo):
-        before = each.get_models()
+        before = [*each.get_models()]
         each.get_models().clear()
         assert each.get_models() == each.models == before
 

@@ -105,23 +105,47 @@ class Line:
         return "reached"
 
 
-def _per_chunk(chunks: int, **bars: Bar) -> tuple[Measure, ...]:
+def _per_chunk(chunks: int, how: str, **bars: Bar) -> tuple[Measure, ...]:
     named = {name.replace("_", " "): bar for name, bar in bars.items()}
-    return (Measure("cpu", f"CPU for each of {chunks} chunks", "us", 1e6 / chunks, bars=named),)
+    return (Measure("cpu", f"CPU a chunk, {how}", "us", 1e6 / chunks, bars=named),)
+
+
+def _delay(framing: str) -> tuple[Measure, ...]:
+    return (Measure("delay", f"delay of a paced piece, {framing}", "ms", 1e3, absolute=Bar(5.0)),)
 
 
 _PEERS = ("acytoo", "httpx", "requests", "read1", "socket")
 _ASYNC_PEERS = ("acytoo async", "httpx async", "aiohttp")
 _BLOCKING_BAR, _ASYNC_BAR = Bar(0.75, 0.5), Bar(1.0, 0.5)
-_DELAY = (Measure("delay", "delay of a paced piece", "ms", 1e3, absolute=Bar(5.0)),)
 _IMPORT, _INTERPRETER = "import acytoo_sdk", "pass"
 
 ROWS = (
-    Row("pieces", _PEERS, 9, _per_chunk(FAST_CHUNKS, httpx=_BLOCKING_BAR), "drain", "/fast"),
-    Row("alone", _PEERS, 5, _per_chunk(ALONE_CHUNKS, httpx=_BLOCKING_BAR), "drain", "/alone"),
-    Row("async-pieces", _ASYNC_PEERS, 7, _per_chunk(FAST_CHUNKS, httpx_async=_ASYNC_BAR), "drain", "/fast"),
-    Row("async-openai", ("acytoo async", "openai"), 3, _per_chunk(FAST_CHUNKS, openai=Bar(0.12)), "drain", "/fast"),
-    Row("async-alone", _ASYNC_PEERS, 5, _per_chunk(ALONE_CHUNKS, httpx_async=_ASYNC_BAR), "drain", "/alone"),
+    Row("pieces", _PEERS, 9, _per_chunk(FAST_CHUNKS, "20,000 at once", httpx=_BLOCKING_BAR), "drain", "/fast"),
+    Row("alone", _PEERS, 5, _per_chunk(ALONE_CHUNKS, "5,000 one by one", httpx=_BLOCKING_BAR), "drain", "/alone"),
+    Row(
+        "async-pieces",
+        _ASYNC_PEERS,
+        7,
+        _per_chunk(FAST_CHUNKS, "20,000 at once", httpx_async=_ASYNC_BAR),
+        "drain",
+        "/fast",
+    ),
+    Row(
+        "async-openai",
+        ("acytoo async", "openai"),
+        3,
+        _per_chunk(FAST_CHUNKS, "20,000 at once", openai=Bar(0.12)),
+        "drain",
+        "/fast",
+    ),
+    Row(
+        "async-alone",
+        _ASYNC_PEERS,
+        5,
+        _per_chunk(ALONE_CHUNKS, "5,000 one by one", httpx_async=Bar(None, 1.0)),
+        "drain",
+        "/alone",
+    ),
     Row(
         "first-text",
         ("acytoo", "requests", "httpx"),
@@ -136,7 +160,7 @@ ROWS = (
         "/hello",
     ),
     *(
-        Row(f"delay-{framing}", (peer,), 3, _DELAY, "delays", f"/paced/60/100/{framing}")
+        Row(f"delay-{framing}", (peer,), 3, _delay(framing), "delays", f"/paced/60/100/{framing}")
         for framing in FRAMINGS
         for peer in ("acytoo", "acytoo async")
     ),
@@ -211,11 +235,10 @@ def play(row: Row, url: str, *, quick: bool) -> Iterator[Line | str]:
                     raise RuntimeError(f"{name} lost text: {figures['characters']} of {row.characters} characters")
                 results[name].append(figures)
     for measure in row.measures:
-        yield from _lines(measure, results)
+        yield from _lines(measure, results, ours=results[row.contenders[0]])
 
 
-def _lines(measure: Measure, results: dict[str, list[Figures]]) -> Iterator[Line]:
-    ours, *_ = results.values()
+def _lines(measure: Measure, results: dict[str, list[Figures]], *, ours: list[Figures]) -> Iterator[Line]:
     for name, figures in results.items():
         values = [each[measure.figure] * measure.scale for each in figures]
         compared, bar = None, measure.bars.get(name)

@@ -23,7 +23,8 @@ def main(folder: Path) -> None:
         python = environment / ("Scripts" if sys.platform == "win32" else "bin") / "python"
         if not python.exists():
             venv.create(environment, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", requirement, HERE.parents[1]], check=True)
+        install = [str(python), "-m", "pip", "install", "--quiet", requirement, "--editable", str(HERE.parents[1])]
+        subprocess.run(install, check=True)
         subprocess.run([python, HERE / check], check=True)
 
 

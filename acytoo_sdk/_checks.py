@@ -1,0 +1,235 @@
+"""The checks: each takes an argument's name and value, and returns the value as it will be used.
+
+A bad value ends in an `InvalidRequestError` that names the argument, the value's type and, of a number, the value. What
+may be a secret is never quoted, nor carried in the error's context.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv6Address
+from typing import Any, get_args
+from urllib.parse import quote
+
+from ._secrets import Secret
+from .errors import InvalidRequestError
+from .protocol import Message, Role, message_list
+
+_BLANK_OR_CONTROL = re.compile(r"[\x00-\x20\x7f]")
+_NETLOC = re.compile(r"(?:\[(?P<ipv6>[^]]+)]|(?P<host>[^]:[]+))(?::(?P<port>[0-9]{0,5}))?")
+_HOST = re.compile(r"[0-9A-Za-z._-]+")
+_PROXY = re.compile(r"(?P<scheme>[^:]+)://(?P<credentials>[^:/?#@\\\s]+:[^/?#@\\\s]+@)?(?P<netloc>[^/?#@\\\s]+)/?")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# They belong to the transport: a wrong one would break the framing of the request, or send it elsewhere.
+_RESERVED_HEADERS = ("host", "content-length", "transfer-encoding")
+
+
+def check_messages(messages: object) -> list[Message]:
+    """The conversation as a list of messages, checked.
+
+    Raises:
+        InvalidRequestError: it is empty, or a message has no known role or no text; the place is named, as
+        `messages[0].content`.
+    """
+    if isinstance(messages, str):
+        return message_list(check_text("messages", messages))
+    if not isinstance(messages, Mapping | Sequence) or isinstance(messages, bytes | bytearray | memoryview):
+        raise InvalidRequestError(
+            f"messages must be a str, a message or a sequence of messages, not {type_name(messages)}"
+        )
+    turns: list[Any] = [messages] if isinstance(messages, Mapping) else list(messages)
+    if not turns:
+        raise InvalidRequestError(f"messages is an empty {type_name(messages)}: say something")
+    for index, turn in enumerate(turns):
+        _check_message(f"messages[{index}]", turn)
+    return message_list(turns)
+
+
+def check_text(name: str, value: object, *, empty: bool = False) -> str:
+    if not isinstance(value, str):
+        raise InvalidRequestError(f"{name} must be a str, not {type_name(value)}")
+    if not value and not empty:
+        raise InvalidRequestError(f"{name} is an empty str")
+    if (index := _unencodable(value, "utf-8")) is not None:
+        raise InvalidRequestError(f"{name} is a str with a lone surrogate at index {index}, which no UTF-8 can hold")
+    return value
+
+
+def check_flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidRequestError(f"{name} must be True or False, not {type_name(value)}")
+    return value
+
+
+def check_number(
+    name: str, value: object, *, above: float | None = None, least: float | None = None, most: float | None = None
+) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidRequestError(f"{name} must be a number, not {type_name(value)}")
+    if not -sys.float_info.max <= value <= sys.float_info.max:  # an int may be larger than any float
+        raise InvalidRequestError(f"{name} must be finite, not {_number(value)}")
+    if (
+        (above is not None and value <= above)
+        or (least is not None and value < least)
+        or (most is not None and value > most)
+    ):
+        bounds = (
+            f"more than {above}" if above is not None else f"{least} or more" if most is None else f"{least} to {most}"
+        )
+        raise InvalidRequestError(f"{name} must be {bounds}, not {_number(value)}")
+    return value
+
+
+def check_count(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidRequestError(
+            f"{name} must be an int, not {_number(value) if isinstance(value, float) else type_name(value)}"
+        )
+    if value < 1:
+        raise InvalidRequestError(f"{name} must be 1 or more, not {_number(value)}")
+    return value
+
+
+def check_temperature(value: object) -> float:
+    return check_number("temperature", value, least=0, most=2)
+
+
+def check_verify(value: object) -> bool | str:
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str):
+        raise InvalidRequestError(f"verify must be True, False or the path of a CA bundle, not {type_name(value)}")
+    if not os.path.exists(value):
+        raise InvalidRequestError(f"verify names no file or folder: {value!r}")
+    return value
+
+
+def check_base_url(name: str, value: object) -> str:
+    # It may hold a secret by mistake: no message quotes it.
+    url = check_text(name, value)
+    if _BLANK_OR_CONTROL.search(url) or "\\" in url:
+        raise InvalidRequestError(f"{name} must be a str without blanks, backslashes and control characters")
+    scheme, _, rest = url.partition("://")
+    if scheme.lower() not in ("http", "https"):
+        raise InvalidRequestError(f"{name} must be a str that begins with http:// or https://")
+    netloc, _, path = rest.partition("/")
+    if "@" in netloc:
+        raise InvalidRequestError(f"{name} is a str with credentials: pass key= and password=, or headers=")
+    if "?" in url or "#" in url:
+        raise InvalidRequestError(f"{name} is a str with a query or a fragment: the endpoint's path belongs into path=")
+    if (address := _address(netloc)) is None:
+        raise InvalidRequestError(f"{name} is a str with no host, or with a malformed host or port")
+    return f"{scheme.lower()}://{address}/{_quoted(path)}".rstrip("/")
+
+
+def check_path(value: object) -> str:
+    path = check_text("path", value)
+    if not path.startswith("/") or _BLANK_OR_CONTROL.search(path) or "#" in path or "\\" in path:
+        raise InvalidRequestError(
+            "path must be a str that begins with a slash, without blanks, backslashes, control characters or a fragment"
+        )
+    return _quoted(path)
+
+
+def check_proxy(name: str, value: object) -> str:
+    """A proxy's address, checked; its credentials stay out of the message."""
+    proxy = check_text(name, value)
+    found = _PROXY.fullmatch(proxy if "://" in proxy else f"http://{proxy}")
+    address = None if found is None else _address(found["netloc"])
+    if found is None or address is None:
+        raise InvalidRequestError(
+            f"{name} must be a str like http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with special characters in "
+            "USER and PASSWORD percent-encoded"
+        )
+    scheme = found["scheme"].lower()
+    if scheme not in ("http", "https", "socks4", "socks4a", "socks5", "socks5h"):
+        raise InvalidRequestError(f"{name} must be a str that begins with http://, https:// or socks5h://")
+    return f"{scheme}://{found['credentials'] or ''}{address}"
+
+
+def check_headers(value: object) -> tuple[tuple[str, Secret], ...]:
+    if not isinstance(value, Mapping):
+        raise InvalidRequestError(f"headers must be a mapping of str to str, not {type_name(value)}")
+    return tuple((_header_name(name).lower(), Secret(_header_value(name, text))) for name, text in value.items())
+
+
+def _check_message(place: str, message: object) -> None:
+    if not isinstance(message, Mapping):
+        raise InvalidRequestError(
+            f"{place} must be a message like {{'role': 'user', 'content': 'Hi'}}, not {type_name(message)}"
+        )
+    for name in message:
+        if not isinstance(name, str):
+            raise InvalidRequestError(f"{place} has a key that is not a str but {type_name(name)}")
+    for name in ("role", "content"):
+        if name not in message:
+            raise InvalidRequestError(f"{place}.{name} is missing")
+    if (role := check_text(f"{place}.role", message["role"])) not in get_args(Role):
+        raise InvalidRequestError(f"{place}.role must be one of {', '.join(get_args(Role))}, not str {role!r}")
+    check_text(f"{place}.content", message["content"], empty=True)
+    try:
+        json.dumps(dict(message), ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequestError(f"{place} cannot be written as JSON: {error}") from error
+
+
+def _header_name(name: object) -> str:
+    if not isinstance(name, str):
+        raise InvalidRequestError(f"headers has a name that is not a str but {type_name(name)}")
+    if not _HEADER_NAME.fullmatch(name):
+        raise InvalidRequestError(f"headers has a name that HTTP does not allow: {name!r}")
+    if name.lower() in _RESERVED_HEADERS:
+        raise InvalidRequestError(f"headers[{name!r}] cannot be set: it follows from the request")
+    return name
+
+
+def _header_value(name: str, value: object) -> str:
+    # The value may be a secret: the message tells what is wrong with it, never what it is.
+    text = check_text(f"headers[{name!r}]", value, empty=True)
+    if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", text):
+        raise InvalidRequestError(f"headers[{name!r}] is a str with a line break or another control character")
+    if (index := _unencodable(text, "latin-1")) is not None:
+        raise InvalidRequestError(f"headers[{name!r}] is a str with a character at index {index} that no header holds")
+    return text
+
+
+def _address(netloc: str) -> str | None:
+    """A host and maybe a port, as they go into an address; None if they cannot."""
+    found = _NETLOC.fullmatch(netloc)
+    if found is None:
+        return None
+    ipv6, host, port = found["ipv6"], found["host"], int(found["port"] or 0)
+    try:
+        host = f"[{IPv6Address(ipv6)}]" if ipv6 else host.encode("idna").decode().lower()
+    except ValueError:
+        return None
+    if not (ipv6 or _HOST.fullmatch(host)) or (found["port"] and not 0 < port < 65536):
+        return None
+    return f"{host}:{port}" if port else host
+
+
+def _quoted(path: str) -> str:
+    """A path with what is not ASCII percent-encoded; what is encoded already stays."""
+    return quote(path, safe="/?:@!$&'()*+,;=%~-._[]")
+
+
+def _unencodable(text: str, encoding: str) -> int | None:
+    """Where a text cannot be encoded, if anywhere. The error itself would hold the text, which may be a secret."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError as error:
+        return error.start
+    return None
+
+
+def _number(value: float) -> str:
+    """A number and its type, for a message; Python refuses to write an int of thousands of digits."""
+    return f"{type_name(value)} {value if type(value) is float or abs(value) < 10**18 else 'of many digits'}"
+
+
+def type_name(value: object) -> str:
+    return "None" if value is None else type(value).__name__
