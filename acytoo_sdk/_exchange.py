@@ -63,7 +63,6 @@ class Exchange:
             self.aborted = True
             if self._socket is not None:
                 try:
-                    self._socket.settimeout(0)  # one that is about to connect cannot be shut down, but will not wait
                     # Not the socket's own method: an SSLSocket's drops its TLS layer, and its reader would go on with
                     # ciphertext.
                     socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
@@ -114,7 +113,6 @@ class Exchange:
                 for option in options:
                     sock.setsockopt(*option)
                 sock.settimeout(None if left is None else left / (len(addresses) - index))
-                self.check()
                 sock.connect(address)
                 return sock
             except OSError as error:

@@ -14,10 +14,11 @@ import re
 from codecs import utf_8_decode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from http import HTTPStatus
 from typing import Literal, TypedDict, cast
 
+from ._bodies import gist, is_json_error, is_page
+from ._dates import http_date
 from ._framing import FramingError, framing_of
 from ._notices import NoticeFilter
 from ._secrets import Mask
@@ -291,9 +292,9 @@ class ReplyReader:
             return
         media_type = _media_type(plain)
         if media_type in ("", "text/html"):
-            self._verdict, self._fault = _is_page, self._page_error
+            self._verdict, self._fault = is_page, self._page_error
         elif media_type == "application/json":
-            self._verdict, self._fault = _is_json_error, self._json_error
+            self._verdict, self._fault = is_json_error, self._json_error
 
     def receive_data(self, data: bytes) -> str:
         """Takes the next bytes of the body, in whatever cut, and returns the text that is ready: "" if none is."""
@@ -467,7 +468,7 @@ class ReplyReader:
     def _status_error(self, head: ReplyHead, wait: float | None, cut: bool) -> AcytooError:
         status = head.status
         body = self._body(cut)
-        said = self._quote(_said(body))
+        said = self._quote(gist(body))
         try:
             phrase = f" {HTTPStatus(status).phrase}"
         except ValueError:
@@ -485,7 +486,7 @@ class ReplyReader:
 
     def _page_error(self, cut: bool) -> AcytooError:
         body = self._body(cut)
-        said = self._quote(_said(body))
+        said = self._quote(gist(body))
         return UnexpectedReplyError(
             "The server sent a web page instead of a reply" + (f": {said}" if said else ""),
             body=body,
@@ -495,7 +496,7 @@ class ReplyReader:
     def _json_error(self, cut: bool) -> AcytooError:
         body = self._body(cut)
         return UnexpectedReplyError(
-            f"The server sent an error instead of a reply: {self._quote(_said(body))}", body=body
+            f"The server sent an error instead of a reply: {self._quote(gist(body))}", body=body
         )
 
     def _body(self, cut: bool) -> str:
@@ -519,57 +520,6 @@ def _joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 def _media_type(headers: Mapping[str, str]) -> str:
     return headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-_BOM = b"\xef\xbb\xbf"
-_PAGE_STARTS = (b"<!doctype html", b"<html", b"<head", b"<body")
-
-
-def _is_page(held: bytearray, ended: bool) -> bool | None:
-    """Whether a body is a web page; None while its first characters do not tell."""
-    beginning = _beginning(held)
-    if beginning.startswith(_PAGE_STARTS):
-        return True
-    if not ended and any(start.startswith(beginning) for start in _PAGE_STARTS):
-        return None
-    return False
-
-
-def _is_json_error(held: bytearray, ended: bool) -> bool | None:
-    """Whether a body is a JSON object with an error in it; None while it may become one."""
-    if ended:
-        return _json_error_in(held.decode("utf-8-sig", "replace")) is not None
-    return None if _beginning(held)[:1] in (b"", b"{") else False
-
-
-def _beginning(held: bytearray) -> bytes:
-    """The first characters of a body, in lower case, as many as tell a page; none while they may be blanks or a BOM."""
-    if _BOM.startswith(held):
-        return b""
-    return bytes(held.removeprefix(_BOM).lstrip()[: len(_PAGE_STARTS[0])]).lower()
-
-
-def _json_error_in(body: str) -> object:
-    try:
-        parsed = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return parsed.get("error") if isinstance(parsed, dict) else None
-
-
-# Neither part runs over a "<": a search that does takes seconds on 64 KiB made for it.
-_TITLE = re.compile(r"<title[^<>]*>([^<]*)", re.IGNORECASE)
-
-
-def _said(body: str) -> str:
-    """What an error body says in short: the message of its JSON, the title of its page, or its first line."""
-    error = _json_error_in(body)
-    if error is not None:
-        message = error.get("message") if isinstance(error, dict) else error
-        return message if isinstance(message, str) else body
-    if title := _TITLE.search(body):
-        return title[1]
-    return next((line for line in body.splitlines() if line.strip()), "")
 
 
 def _decode_error(error: UnicodeDecodeError) -> DecodeError:
@@ -613,28 +563,5 @@ def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> floa
     value = headers.get("retry-after", "").strip()
     if re.fullmatch("[0-9]{1,10}", value):
         return float(value)
-    date = _http_date(value)
+    date = http_date(value)
     return date - now if now is not None and date is not None and date > now else None
-
-
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_HTTP_DATE = re.compile(
-    r"[A-Z][a-z]+, (?P<day>[0-9]{2})[ -](?P<month>[A-Z][a-z]{2})[ -](?P<year>[0-9]{4}|[0-9]{2}) (?P<time>[0-9:]{8}) GMT"
-)
-_ASCTIME = re.compile(
-    r"[A-Z][a-z]{2} (?P<month>[A-Z][a-z]{2}) (?P<day>[ 0-9][0-9]) (?P<time>[0-9:]{8}) (?P<year>[0-9]{4})"
-)
-
-
-def _http_date(value: str) -> float | None:
-    # email.utils reads these dates too, but importing it imports socket; strptime reads them in the user's language.
-    found = _HTTP_DATE.fullmatch(value) or _ASCTIME.fullmatch(value)
-    if found is None:
-        return None
-    try:
-        hour, minute, second = map(int, found["time"].split(":"))
-        year = int(found["year"]) + (0 if len(found["year"]) == 4 else 1900 if int(found["year"]) >= 70 else 2000)
-        month = _MONTHS.index(found["month"]) + 1
-        return datetime(year, month, int(found["day"]), hour, minute, second, tzinfo=timezone.utc).timestamp()
-    except ValueError:
-        return None

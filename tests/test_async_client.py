@@ -358,7 +358,9 @@ def python(code: str, loop: str = "asyncio", *arguments: str) -> subprocess.Comp
     """Runs a program with `loop`, `AsyncClient` and `url` in it, warnings being errors."""
     head = f"import sys, threading, time, anyio\nloop, url = {loop!r}, sys.argv[1]\n"
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", head + code, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=20, cwd=Path(__file__).parents[1], check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=20, cwd=Path(__file__).parents[1], check=False
+    )
 
 
 @pytest.mark.parametrize("loop", LOOPS)

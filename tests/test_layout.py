@@ -23,6 +23,8 @@ ROOMS = (
     "_secrets",
     "_notices",
     "_framing",
+    "_bodies",
+    "_dates",
     "protocol",
     "_checks",
     "_options",
@@ -48,7 +50,7 @@ ROOMS = (
     "cli",
     "__main__",
 )
-SANS_IO = ("_version", "errors", "_secrets", "_notices", "_framing", "protocol")
+SANS_IO = ("_version", "errors", "_secrets", "_notices", "_framing", "_bodies", "_dates", "protocol")
 DOORS = {
     "requests": {"_transport"},
     "urllib3": {"_transport"},

@@ -66,7 +66,9 @@ def outcome(stream: Stream | AsyncStream, text: str, error: AcytooError | None, 
     assert error is None or error.partial_text == text
     assert stream.stats.characters == len(text)
     hidden = ("partial_text", "__notes__")
-    facts = sorted((name, neutral(value)) for name, value in vars(error or AcytooError("")).items() if name not in hidden)
+    facts = sorted(
+        (name, neutral(value)) for name, value in vars(error or AcytooError("")).items() if name not in hidden
+    )
     return Outcome(
         text=text,
         kept=stream.text,
@@ -182,7 +184,9 @@ def rows() -> Iterator[Row]:
     yield Row("cut after a notice", faults=(Fault.cut(),), whole=False, error="Interrupted", **advertised)
     yield Row("503, 503, a reply", faults=(Fault.status(503),) * 2, options={"retry": NO_WAIT}, attempts=3)
     tired = (Fault.status(503),) * 9
-    yield Row("503 for ever", faults=tired, options={"retry": TWICE}, text="", whole=False, error="ServerError", attempts=2)
+    yield Row(
+        "503 for ever", faults=tired, options={"retry": TWICE}, text="", whole=False, error="ServerError", attempts=2
+    )
     yield Row("no retries", faults=tired, options={"retry": 1}, text="", whole=False, error="ServerError")
     yield Row("dropped, a reply", faults=(Fault.drop(),), options={"retry": NO_WAIT}, attempts=2)
     yield Row("too large", options={"max_reply_bytes": 9}, text="Прив", whole=False, error="TooLarge")

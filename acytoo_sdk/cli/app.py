@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
+from .._markdown import printable
 from .._version import __version__
 from ..errors import AcytooError
 from .ask import ask
-from .terminal import printable
 
 
 class _Group(click.Group):

@@ -1,0 +1,33 @@
+"""Dates as HTTP writes them, in its three formats.
+
+email.utils reads them too, but importing it imports socket; strptime reads them in the user's language.
+
+Source: RFC 9110, section 5.6.7.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_HTTP_DATE = re.compile(
+    r"[A-Z][a-z]+, (?P<day>[0-9]{2})[ -](?P<month>[A-Z][a-z]{2})[ -](?P<year>[0-9]{4}|[0-9]{2}) (?P<time>[0-9:]{8}) GMT"
+)
+_ASCTIME = re.compile(
+    r"[A-Z][a-z]{2} (?P<month>[A-Z][a-z]{2}) (?P<day>[ 0-9][0-9]) (?P<time>[0-9:]{8}) (?P<year>[0-9]{4})"
+)
+
+
+def http_date(value: str) -> float | None:
+    """Seconds since the epoch; None if the value is no such date."""
+    found = _HTTP_DATE.fullmatch(value) or _ASCTIME.fullmatch(value)
+    if found is None:
+        return None
+    try:
+        hour, minute, second = map(int, found["time"].split(":"))
+        year = int(found["year"]) + (0 if len(found["year"]) == 4 else 1900 if int(found["year"]) >= 70 else 2000)
+        month = _MONTHS.index(found["month"]) + 1
+        return datetime(year, month, int(found["day"]), hour, minute, second, tzinfo=timezone.utc).timestamp()
+    except ValueError:
+        return None
