@@ -327,8 +327,10 @@ class _Connection(HTTPConnection):
                 self.close()  # it ended while idle, or something came unasked; `super()` connects anew
         try:
             super().request(*args, **kwargs)
-        except BaseException:
+        except BaseException as error:
             exchange.drop_unsent()
+            if self.sock is None and isinstance(error, ConnectionResetError):
+                raise OSError("reset while connecting") from error  # urllib3 takes a bare one for a reply come early
             raise
         finally:
             if exchange.phase == "first_byte":

@@ -1,4 +1,4 @@
-"""The async client in the places it is used in: loops, tasks and threads; many streams, long ones, and the process's end."""
+"""The async client where it is used: in loops, tasks, threads; for many streams and long ones; to the process's end."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import anyio
 import anyio.to_thread
 import pytest
 import trio
+from fault_server import wait_for
 from loops import LOOPS, on, on_both, readers, until
 
 from acytoo_sdk import (
@@ -108,11 +109,11 @@ def test_two_loops_in_two_threads_share_one_client_and_its_places() -> None:
 
     with FakeServer(PIECES, gate=gate) as server:
         client = AsyncClient(server.url, max_streams=4)
-        threads = [threading.Thread(target=lambda loop=loop: anyio.run(main, backend=loop)) for loop in LOOPS]  # type: ignore[misc]
+        threads = [threading.Thread(target=anyio.run, args=(main,), kwargs={"backend": loop}) for loop in LOOPS]
         for thread in threads:
             thread.start()
         server.wait_until(lambda: len(server.requests) == 4)
-        assert len(client._crew._queue) == 2 or not time.sleep(0.2)
+        assert wait_for(lambda: len(client._crew._queue) == 2)
         assert len(server.requests) == readers() == 4, "the places are counted over all loops"
         gate.open()
         for thread in threads:
@@ -124,7 +125,7 @@ def test_two_loops_in_two_threads_share_one_client_and_its_places() -> None:
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.TaskGroup came with 3.11")
 def test_it_works_in_a_task_group_of_asyncio() -> None:
     async def main() -> list[str]:
-        async with AsyncClient(server.url) as client, asyncio.TaskGroup() as group:
+        async with AsyncClient(server.url) as client, asyncio.TaskGroup() as group:  # type: ignore[attr-defined]
             tasks = [group.create_task(client.complete("Hi")) for _ in range(5)]
         return [task.result() for task in tasks]
 
@@ -151,12 +152,11 @@ def test_it_works_in_a_nursery_of_trio() -> None:
 @on_both
 async def test_it_works_below_a_framework_that_streams_it_on() -> None:
     """What an ASGI app does with it: it is handed on as an async iterator, and closed by whoever got it."""
-    sent = []
+    sent = list[bytes]()
 
     async def app(body: AsyncStream) -> None:
         async with body:
-            async for piece in body:
-                sent.append(piece.encode())
+            sent.extend([piece.encode() async for piece in body])
 
     with FakeServer(PIECES) as server:
         async with AsyncClient(server.url) as client:

@@ -29,7 +29,7 @@ BIG_CHUNKS = 16 * 1024
 STAMP = 20  # characters of a paced piece: the time of its sending, on the monotonic clock, in nanoseconds
 FRAMINGS = ("chunked", "length", "close", "one-chunk")
 
-# The system makes about 0.16 ms of it: longer than the slowest client takes for a chunk.
+# The system makes about 0.16 ms of it, as long as the slowest client takes for a chunk on a busy machine.
 _APART = 0.0001
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain; charset=utf-8\r\n"
 _CHUNKED = _HEAD + b"transfer-encoding: chunked\r\n\r\n"

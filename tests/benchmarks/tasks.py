@@ -7,6 +7,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Awaitable, Callable
+from functools import cache
 from statistics import median
 
 from .peers import Async, Blocking
@@ -65,7 +66,7 @@ def _age(piece: str | bytes) -> float:
 def crowd(pieces: Blocking, path: str, streams: int) -> Figures:
     """Reads many paced replies at once, each in a thread."""
     characters: list[float] = []
-    before = _memory("VmRSS")
+    before = _memory_at_rest()
 
     def read() -> None:
         characters.append(drain(pieces, path)["characters"])
@@ -80,7 +81,7 @@ def crowd(pieces: Blocking, path: str, streams: int) -> Figures:
 
 async def crowd_async(pieces: Async, path: str, streams: int) -> Figures:
     """Reads many paced replies at once, each in a task."""
-    before = _memory("VmRSS")
+    before = _memory_at_rest()
     figures = await asyncio.gather(*(drain_async(pieces, path) for _ in range(streams)))
     return _crowd_figures([each["characters"] for each in figures], streams, before)
 
@@ -102,6 +103,12 @@ def memory(pieces: Blocking, path: str) -> Figures:
         tracemalloc.stop()
     assert len(text) == characters
     return {"reading": reading / characters, "after": after / characters}
+
+
+@cache
+def _memory_at_rest() -> float:
+    """What this process took before its first crowd: later ones find the memory of those before them."""
+    return _memory("VmRSS")
 
 
 def _memory(name: str) -> float:
