@@ -18,20 +18,18 @@ import anyio
 import anyio.to_thread
 from anyio.lowlevel import RunVar, checkpoint, current_token
 
-from ._base import BaseClient
-from ._call import Call, Stats
+from ._base import BaseClient, BaseStream
+from ._call import Call
 from ._checks import check_count
-from ._markdown import printable, safe_markdown
 from ._options import Messages, RetryPolicy, Timeout
 from ._reader import Crew, Reader
 from .conversation import AsyncConversation
 from .errors import AcytooError, APIConnectionError, APITimeoutError, InvalidRequestError
-from .protocol import Message, ReplyHead
+from .protocol import Message
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from ._display import Printer
     from ._options import Arguments
 
 # How long closing a stream waits for its thread to be gone. It wakes at once, unless it is resolving a name.
@@ -179,7 +177,7 @@ class AsyncClient(BaseClient):
         return self._max_streams
 
 
-class AsyncStream(AsyncGenerator[str, None]):
+class AsyncStream(BaseStream, AsyncGenerator[str, None]):
     """One reply on its way: an async generator of its pieces, which keeps the text.
 
     Leaving the loop by an exception or a cancellation closes the connection, and so does dropping the stream;
@@ -194,7 +192,7 @@ class AsyncStream(AsyncGenerator[str, None]):
     """
 
     def __init__(self, call: Call, crew: Crew) -> None:
-        self._call = call
+        super().__init__(call)
         self._crew = crew
         self._reader = Reader(call)
         self._read_by_task = False
@@ -267,36 +265,6 @@ class AsyncStream(AsyncGenerator[str, None]):
             self._crew.remove(self._reader)
             self._reader.stop()
 
-    @property
-    def started(self) -> bool:
-        """Whether a piece was awaited."""
-        return self._call.started
-
-    @property
-    def text(self) -> str:
-        """The text handed out so far, without the notice."""
-        return self._call.text
-
-    @property
-    def notice(self) -> str | None:
-        """The advertisement that was stripped after the reply; None before the end, and where there was none."""
-        return self._call.notice if self._reader.ended and not self._reader.pieces else None
-
-    @property
-    def head(self) -> ReplyHead | None:
-        """Status, headers and request id of the reply; None before it arrives."""
-        return self._call.head
-
-    @property
-    def whole(self) -> bool | None:
-        """Whether the reply is complete: True or None (its framing cannot tell) at its end; else False."""
-        return self._call.whole if self._call.completed else False
-
-    @property
-    def stats(self) -> Stats:
-        """The figures so far."""
-        return self._call.stats
-
     async def __aenter__(self) -> Self:
         return self
 
@@ -308,19 +276,6 @@ class AsyncStream(AsyncGenerator[str, None]):
     def __del__(self) -> None:
         if self._call.started and self._call.ended is None:
             self._end()
-
-    def __repr__(self) -> str:
-        stats = self.stats
-        state = (
-            "whole" if self.whole else "ended" if self._call.ended else "running" if stats.attempts else "not started"
-        )
-        return f"<AsyncStream {state}, {stats.characters} characters>"
-
-    def _repr_markdown_(self) -> str | None:
-        return safe_markdown(self.text) or None
-
-    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
-        printer.text(printable(self.text) or repr(self))
 
     async def _next(self) -> str:
         call, reader = self._call, self._reader

@@ -6,18 +6,15 @@ from collections.abc import Generator, Sequence
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ._base import BaseClient
-from ._call import Call, Stats
-from ._markdown import printable, safe_markdown
+from ._base import BaseClient, BaseStream
+from ._call import Call
 from ._options import Messages, RetryPolicy, Timeout
 from .conversation import Conversation
 from .errors import AcytooError, InvalidRequestError
-from .protocol import Message, ReplyHead
+from .protocol import Message
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-    from ._display import Printer
 
 
 class Client(BaseClient):
@@ -150,7 +147,7 @@ class Client(BaseClient):
         self.close()
 
 
-class Stream(Generator[str, None, None]):
+class Stream(BaseStream, Generator[str, None, None]):
     """One reply on its way: a generator of its pieces, which keeps the text.
 
     Leaving the loop (`break`, an exception, Ctrl-C) and dropping the stream closes the connection; `close()`, or
@@ -171,7 +168,7 @@ class Stream(Generator[str, None, None]):
     """
 
     def __init__(self, call: Call) -> None:
-        self._call = call
+        super().__init__(call)
         self._pieces = _pieces(call)
 
     def __next__(self) -> str:
@@ -238,36 +235,6 @@ class Stream(Generator[str, None, None]):
         if self._call.cancel():
             self.close()
 
-    @property
-    def started(self) -> bool:
-        """Whether a piece was asked for."""
-        return self._call.started
-
-    @property
-    def text(self) -> str:
-        """The text handed out so far, without the notice."""
-        return self._call.text
-
-    @property
-    def notice(self) -> str | None:
-        """The advertisement that was stripped after the reply; None before the end, and where there was none."""
-        return self._call.notice
-
-    @property
-    def head(self) -> ReplyHead | None:
-        """Status, headers and request id of the reply; None before it arrives."""
-        return self._call.head
-
-    @property
-    def whole(self) -> bool | None:
-        """Whether the reply is complete: True or None (its framing cannot tell) at its end; else False."""
-        return self._call.whole
-
-    @property
-    def stats(self) -> Stats:
-        """The figures so far."""
-        return self._call.stats
-
     def __enter__(self) -> Self:
         return self
 
@@ -275,13 +242,6 @@ class Stream(Generator[str, None, None]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    def __repr__(self) -> str:
-        stats = self.stats
-        state = (
-            "whole" if self.whole else "ended" if self._call.ended else "running" if stats.attempts else "not started"
-        )
-        return f"<Stream {state}, {stats.characters} characters>"
 
     def _ipython_display_(self) -> None:
         """At the end of a cell: the reply while it arrives; what has ended is a value like any other."""
@@ -291,12 +251,6 @@ class Stream(Generator[str, None, None]):
 
         with failing_in_brief():
             self.display()
-
-    def _repr_markdown_(self) -> str | None:
-        return safe_markdown(self.text) or None
-
-    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
-        printer.text(printable(self.text) or repr(self))
 
 
 def _pieces(call: Call) -> Generator[str, None, None]:
