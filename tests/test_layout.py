@@ -44,8 +44,6 @@ ROOMS = (
     "_async_client",
     "testing",
     "provider",
-    "_markdown",
-    "_display",
     "notebook",
     "cli",
     "__main__",

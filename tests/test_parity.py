@@ -146,6 +146,8 @@ def test_every_fault_is_the_same_on_every_side(case: Case) -> None:
         outcomes = [replace(each, text="", kept="") for each in outcomes]
     if case.requests is None:
         outcomes = [replace(each, requests=0, attempts=0) for each in outcomes]
+    if not case.requests:  # nor is where a break surfaces that comes before the request was read
+        outcomes = [replace(each, message="") for each in outcomes]
     assert outcomes == outcomes[:1] * 3
 
 
