@@ -279,6 +279,11 @@ class Reply(http.client.HTTPResponse):
         if (exchange := current()) is not None:
             exchange.reply = self
 
+    def receive(self) -> bytes:
+        """What has arrived, as soon as anything has; nothing at the end of the connection."""
+        # Into the buffer that is there: `read1` alone would hold one of its own for as long as it waits.
+        return self.fp.read1(len(self.fp.peek()))
+
     def header_list(self) -> list[tuple[str, str]]:
         """The headers, in order of arrival, each on one line."""
         return [(name, _FOLD.sub(" ", value).strip()) for name, value in self.headers.items()]

@@ -33,9 +33,8 @@ from ._secrets import Mask, proxy_secrets
 from .errors import AcytooError, InvalidRequestError
 from .protocol import Request
 
-_READ_SIZE = 64 * 1024
-# More than a system keeps of what arrives, over TLS too, where a receive brings 16 KiB; a flood must end.
-_MOST_LATE_RECEIVES = 512
+# More than a system keeps of what arrives, where a receive brings 8 KiB; a flood must end.
+_MOST_LATE_RECEIVES = 1024
 
 
 class Transport:
@@ -144,7 +143,7 @@ class Sending:
         if self._response is None:
             raise cast(AcytooError, self._failure)
         try:
-            yield from self._response.iter_content(_READ_SIZE)
+            yield from self._response.iter_content(None)
         except Exception as error:
             raise self._translated(error) from error
         if self._exchange.reply is None and self.whole is False:
@@ -162,10 +161,10 @@ class Sending:
         """The body as its framing says, below `iter_content`; whatever one receive brought is one item."""
         exchange = self._exchange
         framing = _framing(status, headers)
-        receive = cast(Reply, exchange.reply).fp.read1
+        receive = cast(Reply, exchange.reply).receive
         data = b""
         while not framing.done:
-            data = receive(_READ_SIZE)
+            data = receive()
             if exchange.late:
                 data = _with_rest(data, receive, exchange)
             if not data:
@@ -202,12 +201,12 @@ def _framing(status: int, headers: list[tuple[str, str]]) -> Body:
         return Body()  # of an error status: its body is only quoted
 
 
-def _with_rest(data: bytes, receive: Callable[[int], bytes], exchange: Exchange) -> bytes:
+def _with_rest(data: bytes, receive: Callable[[], bytes], exchange: Exchange) -> bytes:
     """All that had arrived when a limit ran out: since then a receive does not wait, and the first in vain ends it."""
     parts = [data]
     try:
         while parts[-1] and len(parts) < _MOST_LATE_RECEIVES:
-            parts.append(receive(_READ_SIZE))
+            parts.append(receive())
     except OSError:
         exchange.check()
     return b"".join(parts)
