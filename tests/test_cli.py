@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -156,3 +157,15 @@ def test_help_is_there(arguments: list[str]) -> None:
     done = run(*arguments)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
+
+
+def test_ctrl_c_ends_it_quietly_and_keeps_the_text() -> None:
+    with FakeServer(["one ", "two"], faults=[Fault.stall(after=1)]) as server:
+        command = [sys.executable, "-m", "acytoo_sdk", "ask", "--base-url", server.url, "Hi"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert os.read(process.stdout.fileno(), 100) == b"one "
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=30) == (b"\n", b"")
+            assert process.returncode == 130
+            server.wait_until(lambda: server.open_connections == 0)
