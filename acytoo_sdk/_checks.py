@@ -50,6 +50,7 @@ def check_messages(messages: object) -> list[Message]:
 
 
 def check_text(name: str, value: object, *, empty: bool = False) -> str:
+    """A `str` that UTF-8 can hold."""
     if not isinstance(value, str):
         raise InvalidRequestError(f"{name} must be a str, not {type_name(value)}")
     if not value and not empty:
@@ -60,6 +61,7 @@ def check_text(name: str, value: object, *, empty: bool = False) -> str:
 
 
 def check_flag(name: str, value: object) -> bool:
+    """True or False, not merely truthy."""
     if not isinstance(value, bool):
         raise InvalidRequestError(f"{name} must be True or False, not {type_name(value)}")
     return value
@@ -68,6 +70,7 @@ def check_flag(name: str, value: object) -> bool:
 def check_number(
     name: str, value: object, *, above: float | None = None, least: float | None = None, most: float | None = None
 ) -> float:
+    """A finite number within its bounds."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidRequestError(f"{name} must be a number, not {type_name(value)}")
     if not -sys.float_info.max <= value <= sys.float_info.max:  # an int may be larger than any float
@@ -85,6 +88,7 @@ def check_number(
 
 
 def check_count(name: str, value: object) -> int:
+    """An int of 1 or more."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidRequestError(
             f"{name} must be an int, not {_number(value) if isinstance(value, float) else type_name(value)}"
@@ -95,10 +99,12 @@ def check_count(name: str, value: object) -> int:
 
 
 def check_temperature(value: object) -> float:
+    """0 to 2."""
     return check_number("temperature", value, least=0, most=2)
 
 
 def check_verify(value: object) -> bool | str:
+    """Whether to verify certificates, or the path of a CA bundle that exists."""
     if isinstance(value, bool):
         return value
     if not isinstance(value, str):
@@ -109,6 +115,7 @@ def check_verify(value: object) -> bool | str:
 
 
 def check_base_url(name: str, value: object) -> str:
+    """Scheme, host and maybe a path, in one spelling, without a trailing slash."""
     # It may hold a secret by mistake: no message quotes it.
     url = check_text(name, value)
     if _BLANK_OR_CONTROL.search(url) or "\\" in url:
@@ -127,6 +134,7 @@ def check_base_url(name: str, value: object) -> str:
 
 
 def check_path(value: object) -> str:
+    """A path from its slash on, percent-encoded."""
     path = check_text("path", value)
     if not path.startswith("/") or _BLANK_OR_CONTROL.search(path) or "#" in path or "\\" in path:
         raise InvalidRequestError(
@@ -152,6 +160,7 @@ def check_proxy(name: str, value: object) -> str:
 
 
 def check_headers(value: object) -> tuple[tuple[str, Secret], ...]:
+    """Headers by name in lower case, each value a secret, since it may be one."""
     if not isinstance(value, Mapping):
         raise InvalidRequestError(f"headers must be a mapping of str to str, not {type_name(value)}")
     return tuple((_header_name(name).lower(), Secret(_header_value(name, text))) for name, text in value.items())
@@ -232,4 +241,5 @@ def _number(value: float) -> str:
 
 
 def type_name(value: object) -> str:
+    """A value's type, for a message."""
     return "None" if value is None else type(value).__name__
