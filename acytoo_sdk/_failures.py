@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from ._exchange import Exchange
-from ._framing import FramingError
 from ._secrets import Mask
+from ._wire.framing import FramingError
 from .errors import AcytooError, APIConnectionError, APITimeoutError, Phase
-from .protocol import DEFAULT_BASE_URL, RETRYABLE_STATUSES
+from .protocol import DEFAULT_BASE_URL, RETRYABLE_STATUSES, proxy_credentials_error
 
 _PHASES: dict[Phase, str] = {
     "connect": "no connection within the connect limit",
@@ -123,8 +123,7 @@ def _tls_error(error: ssl.SSLError, server: str) -> AcytooError:
 
 def _tunnel_error(status: int, proxy: str, server: str) -> AcytooError:
     if status == http.HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-        hint = "put the credentials into its address: http://USER:PASSWORD@HOST:PORT"
-        return APIConnectionError(f"The proxy {proxy} asks for credentials (HTTP 407)", retryable=False, hint=hint)
+        return proxy_credentials_error(f"The proxy {proxy}")
     return APIConnectionError(
         f"The proxy {proxy} refused a connection to {server} (HTTP {status})", retryable=status in RETRYABLE_STATUSES
     )

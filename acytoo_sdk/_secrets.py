@@ -16,6 +16,7 @@ from functools import lru_cache
 from urllib.parse import quote, unquote, urlsplit
 
 MASK = "***"
+_QUOTE_LIMIT = 200
 _SECRET_HEADER = re.compile(r"auth|cookie|key|token|secret|password|session|credential", re.IGNORECASE)
 
 
@@ -65,6 +66,12 @@ class Mask:
             return text
         text = self._pattern.sub(MASK, text)
         return self._without_cut_secret(text) if cut else text
+
+    def quote(self, text: str) -> str:
+        """Server text for a message: masked, on one line, its control characters escaped, of bounded length."""
+        line = " ".join(self(text).split())
+        line = line if len(line) <= _QUOTE_LIMIT else line[:_QUOTE_LIMIT] + "..."
+        return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
 
     def _without_cut_secret(self, text: str) -> str:
         longest = max(sum(len(spellings[0]) for spellings in secret) for secret in self._secrets)

@@ -27,9 +27,9 @@ from urllib3.util.ssl_ import create_urllib3_context
 from ._checks import check_proxy
 from ._exchange import Exchange, Limited, LimitedSocket, LimitedTLSSocket, Reply, current, opening
 from ._failures import translate
-from ._framing import Body, FramingError, framing_of
 from ._options import Timeout
 from ._secrets import Mask, proxy_secrets
+from ._wire.framing import CloseDelimitedReader, FramingError, FramingReader, framing_of
 from .errors import AcytooError, InvalidRequestError
 from .protocol import Request
 
@@ -191,14 +191,14 @@ class Sending:
         )
 
 
-def _framing(status: int, headers: list[tuple[str, str]]) -> Body:
+def _framing(status: int, headers: list[tuple[str, str]]) -> FramingReader:
     joined: dict[str, str] = {}
     for name, value in headers:
         joined[name.lower()] = f"{joined[name.lower()]}, {value}" if name.lower() in joined else value
     try:
         return framing_of(status, joined)
     except FramingError:
-        return Body()  # of an error status: its body is only quoted
+        return CloseDelimitedReader()  # of an error status: its body is only quoted
 
 
 def _with_rest(data: bytes, receive: Callable[[], bytes], exchange: Exchange) -> bytes:

@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import enum
 import json
-import re
-from codecs import utf_8_decode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Literal, TypedDict, cast
 
-from ._bodies import gist, is_json_error, is_page
-from ._dates import http_date
-from ._framing import FramingError, framing_of
-from ._notices import NoticeFilter
 from ._secrets import Mask
 from ._version import __version__
+from ._wire.dates import delay
+from ._wire.decoder import TextDecoder
+from ._wire.error_bodies import CHALLENGE, JSON_ERROR, PAGE, BodySniffer, ErrorKind
+from ._wire.framing import CloseDelimitedReader, FramingError, FramingReader, framing_of, join_headers
+from ._wire.payloads import Message as Message
+from ._wire.payloads import Role as Role
+from ._wire.payloads import acytoo_payload
+from ._wire.payloads import message_list as message_list
 from .errors import (
     AcytooError,
     APIConnectionError,
@@ -30,27 +31,15 @@ from .errors import (
     APITimeoutError,
     AuthenticationError,
     BadRequestError,
-    DecodeError,
     EmptyReplyError,
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
     RedirectError,
-    ReplyTooLargeError,
     ServerError,
     StreamInterruptedError,
     UnexpectedReplyError,
 )
-
-Role = Literal["system", "developer", "user", "assistant", "function", "tool"]
-
-
-class Message(TypedDict):
-    """One turn of a conversation: who speaks, and what is said. Further keys pass through to the server untouched."""
-
-    role: Role
-    content: str
-
 
 DEFAULT_BASE_URL = "https://chat.acytoo.com"
 DEFAULT_PATH = "/api/completions"
@@ -58,39 +47,30 @@ DEFAULT_MODEL = "gpt-3.5-turbo"
 DEFAULT_TEMPERATURE = 0.5
 DEFAULT_MAX_REPLY_BYTES = 16 * 2**20
 
-RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, *range(520, 525), 529})
-"""After these, the same request may succeed. 520 to 524: Cloudflare could not reach the origin; 529: overloaded."""
+_REQUEST_ID_HEADERS = """
+    x-request-id request-id x-requestid x-correlation-id x-amzn-requestid x-vercel-id cf-ray
+""".split()  # noqa: SIM905
 
-# What a body is kept and quoted up to: enough for any error object or challenge page, nothing an endless body could
-# fill.
-_BODY_LIMIT = 64 * 1024
-_QUOTE_LIMIT = 200
-_REQUEST_ID_HEADERS = (
-    "x-request-id",
-    "request-id",
-    "x-requestid",
-    "x-correlation-id",
-    "x-amzn-requestid",
-    "x-vercel-id",
-    "cf-ray",
-)
-_STATUS_ERRORS: dict[int, type[APIStatusError]] = {
-    400: BadRequestError,
-    401: AuthenticationError,
-    403: PermissionDeniedError,
-    404: NotFoundError,
-    422: BadRequestError,
-    429: RateLimitError,
+# Of an error status: its class, whether the same request may succeed, and what to do about it.
+_STATUS_RULES: dict[int, tuple[type[APIStatusError], bool, str | None]] = {
+    400: (BadRequestError, False, None),
+    401: (AuthenticationError, False, "check key= and password=, or ACYTOO_KEY and ACYTOO_PASSWORD"),
+    403: (PermissionDeniedError, False, None),
+    404: (NotFoundError, False, "check base_url= and path=: together they must name the completions endpoint"),
+    408: (APIStatusError, True, None),
+    413: (APIStatusError, False, "send a shorter conversation"),
+    422: (BadRequestError, False, None),
+    425: (APIStatusError, True, None),
+    429: (
+        RateLimitError,
+        True,
+        "wait before the next call; the attribute retry_after says how long, where the server does",
+    ),
+    # 520 to 524: Cloudflare could not reach the origin; 529: overloaded.
+    **dict.fromkeys((500, 502, 503, 504, *range(520, 525), 529), (ServerError, True, None)),
 }
-_STATUS_HINTS = {
-    401: "check key= and password=, or ACYTOO_KEY and ACYTOO_PASSWORD",
-    404: "check base_url= and path=: together they must name the completions endpoint",
-    413: "send a shorter conversation",
-    429: "wait before the next call; the attribute retry_after says how long, where the server does",
-}
-
-
-# Requests
+RETRYABLE_STATUSES = frozenset(status for status, (_, retryable, _) in _STATUS_RULES.items() if retryable)
+"""After these, the same request may succeed."""
 
 
 @dataclass(frozen=True)
@@ -147,13 +127,9 @@ def build_request(
         >>> print(build_request("Hi", model="m").body.decode())
         {"key": "", "model": "m", "messages": [{"role": "user", "content": "Hi"}], "temperature": 0.5, "password": ""}
     """
-    payload = {
-        "key": key,
-        "model": model,
-        "messages": message_list(messages),
-        "temperature": temperature,
-        "password": password,
-    }
+    payload = acytoo_payload(
+        key=key, model=model, messages=message_list(messages), temperature=temperature, password=password
+    )
     standard = {
         "accept": "*/*",
         "content-type": "application/json",
@@ -166,17 +142,6 @@ def build_request(
         headers=standard | {name.lower(): value for name, value in (headers or {}).items()},
         body=json.dumps(payload, ensure_ascii=False, allow_nan=False).encode(),
     )
-
-
-def message_list(messages: str | Message | Sequence[Message]) -> list[Message]:
-    """The conversation as a list of its own: a `str` is one user message."""
-    if isinstance(messages, str):
-        return [{"role": "user", "content": messages}]
-    turns = [messages] if isinstance(messages, Mapping) else messages
-    return [cast(Message, dict(turn)) for turn in turns]
-
-
-# Replies
 
 
 @dataclass(frozen=True)
@@ -244,20 +209,20 @@ class ReplyReader:
         self.head: ReplyHead | None = None
         self.error: AcytooError | None = None
         self._mask = Mask() if mask is None else mask
-        self._notices = NoticeFilter() if strip_notices else None
-        self._bytes_left = max_reply_bytes
-        self._max_reply_bytes = max_reply_bytes
-        self._tail = b""  # the beginning of a character whose end has not arrived
-        self._started = False  # whether a character was decoded, a BOM included
-        self._handed_out = False  # whether text was returned
-        self._verdict: Callable[[bytearray, bool], bool | None] | None = None
-        self._held = bytearray()  # what waits for the verdict, or belongs to a body that is an error
-        self._fault: Callable[[bool], AcytooError] | None = None
+        self._framing: FramingReader = CloseDelimitedReader()
+        self._sniffer: BodySniffer | None = None  # while the body may be an error's, or is one
+        self._decoder = TextDecoder(strip_notices=strip_notices, max_bytes=max_reply_bytes)
+        self._delivered = False  # whether text was returned
+
+    @property
+    def framing(self) -> FramingReader:
+        """What takes the body out of its framing, as the head announced it."""
+        return self._framing
 
     @property
     def notice(self) -> str | None:
         """The advertisement that was stripped, without blanks around it; None before the end or without one."""
-        return None if self._notices is None else self._notices.notice
+        return self._decoder.notice
 
     def receive_head(
         self, status: int, headers: Mapping[str, str] | Iterable[tuple[str, str]], *, now: float | None = None
@@ -273,48 +238,45 @@ class ReplyReader:
             RedirectError, UnexpectedReplyError, APIConnectionError: the head alone says that no text will come. Other
                 error statuses wait for their body, which says why.
         """
-        plain = _joined(headers.items() if isinstance(headers, Mapping) else headers)
+        plain = join_headers(headers.items() if isinstance(headers, Mapping) else headers)
         request_id = next((plain[name] for name in _REQUEST_ID_HEADERS if plain.get(name)), None)
-        self.head = head = ReplyHead(
+        self.head = ReplyHead(
             status=status,
             headers={name: self._mask(value) for name, value in plain.items()},
-            request_id=None if request_id is None else self._quote(request_id),
+            request_id=None if request_id is None else self._mask.quote(request_id),
         )
         self.state = ReplyState.BODY
-        if error := self._head_error(head, plain):
-            self._stop("", error)
-        if status >= 300:
-            wait = retry_after(plain, now=now)
-            self._fault = lambda cut: self._status_error(head, wait, cut)
-            return
-        if "cf-mitigated" in plain:
-            self._fault = self._page_error
-            return
-        media_type = _media_type(plain)
-        if media_type in ("", "text/html"):
-            self._verdict, self._fault = is_page, self._page_error
-        elif media_type == "application/json":
-            self._verdict, self._fault = is_json_error, self._json_error
+        unknown = None
+        try:
+            self._framing = framing_of(status, plain)
+        except FramingError as error:
+            unknown = error.with_traceback(None)  # its frames hold the reader
+        if error_of_head := _head_error(self.head, plain, unknown, self._mask):
+            self._stop("", error_of_head)
+        if kind := _error_kind(self.head, plain, now):
+            self._sniffer = BodySniffer(kind, self._mask)
 
     def receive_data(self, data: bytes) -> str:
         """Takes the next bytes of the body, in whatever cut, and returns the text that is ready: "" if none is."""
         if self.error is not None:
             raise self.error
-        if self._fault is not None:
-            return self._receive_judged(data)
-        return self._receive_text(data)
+        if (sniffer := self._sniffer) is None:
+            return self._receive_text(data)
+        sniffer.receive_data(data)
+        if sniffer.is_error is False:
+            return self._receive_sniffed(sniffer)
+        if sniffer.is_error and sniffer.full:
+            self._stop("", sniffer.error(cut=True))
+        return ""
 
     def receive_eof(self) -> str:
         """The body ended where its framing says it ends: returns the last text."""
-        if self.error is not None:
-            raise self.error
-        text = self._release(cut=False)
+        text = self._receive_last(cut=False)
         if self.state is ReplyState.FAILED:
             return text
-        self._handed_out = self._handed_out or bool(text)
-        if self._tail:
+        if self._decoder.inside_character:
             return self._stop(text, self._broken("it ends in the middle of a character"))
-        if not self._handed_out:
+        if not self._delivered:
             self._stop("", EmptyReplyError("The server's reply is empty", hint="the same call may well succeed later"))
         self.state = ReplyState.DONE
         return text
@@ -329,207 +291,129 @@ class ReplyReader:
         Returns:
             Text; then `error` holds the outcome.
         """
-        if self.error is not None:
-            raise self.error
-        text = self._release(cut=True)
+        text = self._receive_last(cut=True)
         if self.state is ReplyState.FAILED:
             return text
-        self._handed_out = self._handed_out or bool(text)
-        if self._handed_out and isinstance(error, APIConnectionError) and not isinstance(error, APITimeoutError):
+        if self._delivered and isinstance(error, APIConnectionError) and not isinstance(error, APITimeoutError):
             cause, error = error, self._broken(str(error))
             error.__cause__ = cause.__cause__
         return self._stop(text, error)
 
-    def _head_error(self, head: ReplyHead, headers: dict[str, str]) -> AcytooError | None:
-        """The error that needs no body to be known."""
-        status = head.status
-        if status < 200:
-            return UnexpectedReplyError(f"The server ended its reply with the interim status {status}")
-        if 300 <= status < 400:
-            location = headers.get("location")
-            return RedirectError(
-                f"The server redirects (HTTP {status}), which is not followed: the key would go to another address",
-                status_code=status,
-                headers=head.headers,
-                hint=None
-                if location is None
-                else f"the new address is {self._quote(location)}: pass it as base_url if you trust it",
-            )
-        if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-            return APIConnectionError(
-                "The proxy asks for credentials (HTTP 407)",
-                retryable=False,
-                hint="put them into the proxy's address: http://USER:PASSWORD@HOST:PORT",
-            )
-        if status >= 300:
-            return None
-        try:
-            framing_of(status, headers)
-        except FramingError as error:
-            return UnexpectedReplyError(f"The framing of the reply is unknown: {self._quote(str(error))}")
-        coding = headers.get("content-encoding", "").strip().lower()
-        if coding not in ("", "identity"):
-            return UnexpectedReplyError(
-                f"The reply is compressed ({self._quote(coding)}), though plain text was asked for",
-                hint="leave accept-encoding alone in headers=, or tell the server not to compress this endpoint",
-            )
-        if _media_type(headers) == "text/event-stream":
-            return UnexpectedReplyError(
-                "The reply is an event stream (text/event-stream), not bare text",
-                hint="this endpoint speaks another protocol: look for one that streams plain text",
-            )
-        return None
-
     def _receive_text(self, data: bytes) -> str:
-        too_large = None
-        if self._bytes_left is not None:
-            self._bytes_left -= len(data)
-            if self._bytes_left < 0:
-                data = data[: self._bytes_left]
-                too_large = ReplyTooLargeError(
-                    f"The reply is longer than max_reply_bytes={self._max_reply_bytes}",
-                    hint="raise max_reply_bytes, or pass None",
-                )
-        if self._tail:
-            data = self._tail + data
-        try:
-            text, used = utf_8_decode(data, "strict", False)
-        except UnicodeDecodeError as error:
-            return self._stop(self._shown(data[: error.start].decode()) + self._flushed(), _decode_error(error))
-        self._tail = data[used:]
-        text = self._shown(text)
-        if too_large:
-            return self._stop(text + self._flushed(), too_large)
-        if text:
-            self._handed_out = True
+        text = self._decoder.decode(data)
+        if self._decoder.error is not None:
+            return self._stop(text, self._decoder.error)
+        self._delivered = self._delivered or bool(text)
         return text
 
-    def _shown(self, text: str) -> str:
-        """Drops the byte order mark, and what may be a notice."""
-        if text and not self._started:
-            self._started = True
-            text = text.removeprefix("\ufeff")
-        return text if self._notices is None else self._notices.feed(text)
+    def _receive_sniffed(self, sniffer: BodySniffer) -> str:
+        """What was held back is text."""
+        self._sniffer = None
+        return self._receive_text(bytes(sniffer.held))
 
-    def _flushed(self) -> str:
-        return "" if self._notices is None else self._notices.flush()
-
-    def _receive_judged(self, data: bytes) -> str:
-        """Holds bytes back until it is clear whether they are text; if not, until the error has its body."""
-        self._held += data
-        if self._verdict is not None:
-            verdict = self._verdict(self._held[:_BODY_LIMIT], False)
-            if verdict is None and len(self._held) <= _BODY_LIMIT:
-                return ""
-            self._verdict = None
-            if not verdict:
-                return self._release_as_text()
-        if self._fault is not None and len(self._held) > _BODY_LIMIT:
-            self._stop("", self._fault(True))
-        return ""
-
-    def _release(self, *, cut: bool) -> str:
-        """The last text, where the body is over: what a verdict or the notice filter held back."""
+    def _receive_last(self, *, cut: bool) -> str:
+        """The last text, where the body is over: what the sniffer or the notice filter held back."""
+        if self.error is not None:
+            raise self.error
         text = ""
-        if self._verdict is not None:
-            is_fault = self._verdict(self._held, True)
-            self._verdict = None
-            if not is_fault:
-                text = self._release_as_text()
-        if self.state is ReplyState.FAILED:
-            return text
-        if self._fault is not None:
-            self._stop("", self._fault(cut))
-        return text + self._flushed()
-
-    def _release_as_text(self) -> str:
-        held, self._held, self._fault = bytes(self._held), bytearray(), None
-        return self._receive_text(held)
+        if (sniffer := self._sniffer) is not None:
+            sniffer.receive_eof()
+            if sniffer.is_error:
+                self._stop("", sniffer.error(cut=cut))
+            text = self._receive_sniffed(sniffer)
+            if self.state is ReplyState.FAILED:
+                return text
+        text += self._decoder.flush()
+        self._delivered = self._delivered or bool(text)
+        return text
 
     def _stop(self, text: str, error: AcytooError) -> str:
         """Ends in an error: the last text is returned and the error waits, or the error is raised."""
         self.state = ReplyState.FAILED
         self.error = error
-        self._fault = self._verdict = None  # methods of its own: the reader, and so the error, would be in a cycle
+        self._sniffer = None
         error.request_id = self.head.request_id if self.head else None
         if not text:
             raise error
-        self._handed_out = True
+        self._delivered = True
         return text
 
     def _broken(self, why: str) -> AcytooError:
-        if self._handed_out:
-            return StreamInterruptedError(
-                f"The reply broke off: {why}",
-                hint="partial_text holds what arrived; the same call may well succeed later",
-            )
+        if self._delivered:
+            hint = "partial_text holds what arrived; the same call may well succeed later"
+            return StreamInterruptedError(f"The reply broke off: {why}", hint=hint)
         return APIConnectionError(f"The reply broke off before its first text: {why}")
-
-    def _status_error(self, head: ReplyHead, wait: float | None, cut: bool) -> AcytooError:
-        status = head.status
-        body = self._body(cut)
-        said = self._quote(gist(body))
-        try:
-            phrase = f" {HTTPStatus(status).phrase}"
-        except ValueError:
-            phrase = ""
-        kind = _STATUS_ERRORS.get(status, ServerError if 500 <= status < 600 else APIStatusError)
-        return kind(
-            f"The server answered HTTP {status}{phrase}" + (f": {said}" if said else ""),
-            status_code=status,
-            headers=head.headers,
-            body=body,
-            retry_after=wait,
-            retryable=status in RETRYABLE_STATUSES,
-            hint=_STATUS_HINTS.get(status),
-        )
-
-    def _page_error(self, cut: bool) -> AcytooError:
-        body = self._body(cut)
-        said = self._quote(gist(body))
-        return UnexpectedReplyError(
-            "The server sent a web page instead of a reply" + (f": {said}" if said else ""),
-            body=body,
-            hint="an error page, or a challenge for browsers: check base_url and path, or look at it in a browser",
-        )
-
-    def _json_error(self, cut: bool) -> AcytooError:
-        body = self._body(cut)
-        return UnexpectedReplyError(
-            f"The server sent an error instead of a reply: {self._quote(gist(body))}", body=body
-        )
-
-    def _body(self, cut: bool) -> str:
-        text, _ = utf_8_decode(self._held[:_BODY_LIMIT], "replace", not cut)
-        return self._mask(text.removeprefix("\ufeff"), cut=cut)
-
-    def _quote(self, text: str) -> str:
-        """Server text for a message: masked, on one line, its control characters escaped, of bounded length."""
-        line = " ".join(self._mask(text).split())
-        line = line if len(line) <= _QUOTE_LIMIT else line[:_QUOTE_LIMIT] + "..."
-        return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
-
-
-def _joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    joined: dict[str, str] = {}
-    for name, value in headers:
-        name = name.lower()
-        joined[name] = f"{joined[name]}, {value}" if name in joined else value
-    return joined
 
 
 def _media_type(headers: Mapping[str, str]) -> str:
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _decode_error(error: UnicodeDecodeError) -> DecodeError:
-    bad = error.object[error.start : error.end].hex(" ")
-    decode_error = DecodeError(f"The reply is not UTF-8: {error.reason} at the bytes {bad}")
-    decode_error.__cause__ = error.with_traceback(None)  # its frames hold the reader, which holds the error
-    return decode_error
+def _head_error(
+    head: ReplyHead, fields: Mapping[str, str], unknown: Exception | None, mask: Mask
+) -> AcytooError | None:
+    """The error that needs no body to be known."""
+    status = head.status
+    if status < 200:
+        return UnexpectedReplyError(f"The server ended its reply with the interim status {status}")
+    if 300 <= status < 400:
+        new = fields.get("location")
+        return RedirectError(
+            f"The server redirects (HTTP {status}), which is not followed: the key would go to another address",
+            status_code=status,
+            headers=head.headers,
+            hint=f"the new address is {mask.quote(new)}: pass it as base_url if you trust it" if new else None,
+        )
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return proxy_credentials_error("The proxy")
+    if status >= 300:
+        return None
+    if unknown is not None:
+        return UnexpectedReplyError(f"The framing of the reply is unknown: {mask.quote(str(unknown))}")
+    coding = fields.get("content-encoding", "").strip().lower()
+    if coding not in ("", "identity"):
+        return UnexpectedReplyError(
+            f"The reply is compressed ({mask.quote(coding)}), though plain text was asked for",
+            hint="leave accept-encoding alone in headers=, or tell the server not to compress this endpoint",
+        )
+    if _media_type(fields) == "text/event-stream":
+        return UnexpectedReplyError(
+            "The reply is an event stream (text/event-stream), not bare text",
+            hint="this endpoint speaks another protocol: look for one that streams plain text",
+        )
+    return None
 
 
-# Retries
+def _error_kind(head: ReplyHead, headers: Mapping[str, str], now: float | None) -> ErrorKind | None:
+    """Of what kind the body is, or may be, if it is an error's; None: it is text."""
+    if head.status >= 300:
+        wait = retry_after(headers, now=now)
+        return ErrorKind(None, lambda body, said: _status_error(head, wait, body, said))
+    if "cf-mitigated" in headers:
+        return CHALLENGE
+    return {"": PAGE, "text/html": PAGE, "application/json": JSON_ERROR}.get(_media_type(headers))
+
+
+def _status_error(head: ReplyHead, wait: float | None, body: str, said: str) -> AcytooError:
+    status = head.status
+    other = (ServerError if 500 <= status < 600 else APIStatusError), False, None
+    kind, retryable, hint = _STATUS_RULES.get(status, other)
+    phrase = f" {HTTPStatus(status).phrase}" if status in HTTPStatus.__members__.values() else ""
+    return kind(
+        f"The server answered HTTP {status}{phrase}" + (f": {said}" if said else ""),
+        status_code=status,
+        headers=head.headers,
+        body=body,
+        retry_after=wait,
+        retryable=retryable,
+        hint=hint,
+    )
+
+
+def proxy_credentials_error(proxy: str) -> APIConnectionError:
+    """The status 407, whoever sends it; `proxy` begins the sentence."""
+    hint = "put them into the proxy's address: http://USER:PASSWORD@HOST:PORT"
+    return APIConnectionError(f"{proxy} asks for credentials (HTTP 407)", retryable=False, hint=hint)
 
 
 def is_retryable(error: BaseException) -> bool:
@@ -560,8 +444,4 @@ def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> floa
     Source:
         RFC 9110, sections 10.2.3 and 5.6.7.
     """
-    value = headers.get("retry-after", "").strip()
-    if re.fullmatch("[0-9]{1,10}", value):
-        return float(value)
-    date = http_date(value)
-    return date - now if now is not None and date is not None and date > now else None
+    return delay(headers.get("retry-after", ""), now=now)

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acytoo_sdk._framing import Body, ChunkedBody, FramingError, LengthBody, framing_of
+from acytoo_sdk._wire.framing import (
+    ChunkedReader,
+    CloseDelimitedReader,
+    ContentLengthReader,
+    FramingError,
+    FramingReader,
+    framing_of,
+)
 
 TEXT = "Привет, как дела?\r\n0\r\n\r\n".encode()
 CHUNKED = (
@@ -30,7 +37,7 @@ def single(data: bytes) -> list[bytes]:
     return [bytes([byte]) for byte in data]
 
 
-def received(body: Body, pieces: Iterable[bytes]) -> bytes:
+def received(body: FramingReader, pieces: Iterable[bytes]) -> bytes:
     """What a reader of the body gets, who stops at its end."""
     got = b""
     for piece in pieces:
@@ -40,7 +47,7 @@ def received(body: Body, pieces: Iterable[bytes]) -> bytes:
     return got
 
 
-def received_until_error(body: Body, pieces: Iterable[bytes]) -> tuple[bytes, str]:
+def received_until_error(body: FramingReader, pieces: Iterable[bytes]) -> tuple[bytes, str]:
     """What came out before the fault, and the fault; "" if there was none."""
     got = b""
     try:
@@ -61,13 +68,13 @@ def test_a_chunked_body_comes_out_whole_in_every_cut(end: bytes) -> None:
     wire = CHUNKED + end
 
     for pieces in ([wire], single(wire), *two_splits(wire)):
-        body = ChunkedBody()
+        body = ChunkedReader()
         assert received(body, pieces) == TEXT
         assert (body.done, body.whole, body.surplus) == (True, True, False)
 
 
 def test_bytes_of_an_open_chunk_come_out_as_they_arrive() -> None:
-    body = ChunkedBody()
+    body = ChunkedReader()
 
     assert [body.receive_data(piece) for piece in (b"6\r\nab", b"c", b"def", b"\r", b"\n1", b"\r\nx")] == [
         b"ab", b"c", b"def", b"", b"", b"x",
@@ -76,7 +83,7 @@ def test_bytes_of_an_open_chunk_come_out_as_they_arrive() -> None:
 
 
 def test_hexadecimal_digits_count_in_either_case() -> None:
-    assert received(ChunkedBody(), [b"a\r\n0123456789\r\nB\r\n0123456789a\r\n0\r\n\r\n"]) == b"01234567890123456789a"
+    assert received(ChunkedReader(), [b"a\r\n0123456789\r\nB\r\n0123456789a\r\n0\r\n\r\n"]) == b"01234567890123456789a"
 
 
 @pytest.mark.parametrize("end", [b"\r\n", TRAILERS + b"\r\n"], ids=["no trailers", "trailers"])
@@ -84,7 +91,7 @@ def test_hexadecimal_digits_count_in_either_case() -> None:
 def test_surplus_behind_the_last_chunk_is_noticed_where_it_comes_with_it(end: bytes, surplus: bytes) -> None:
     wire = CHUNKED + end
     for at in range(len(wire)):
-        body = ChunkedBody()
+        body = ChunkedReader()
         assert received(body, [wire[:at], wire[at:] + surplus]) == TEXT
         assert (body.done, body.whole, body.surplus) == (True, True, True)
 
@@ -127,7 +134,7 @@ def test_surplus_behind_the_last_chunk_is_noticed_where_it_comes_with_it(end: by
 )
 def test_a_malformed_chunked_body_is_an_error_behind_its_text_in_every_cut(wire: bytes, text: bytes, why: str) -> None:
     for pieces in ([wire], single(wire), *two_splits(wire)):
-        body = ChunkedBody()
+        body = ChunkedReader()
         assert received_until_error(body, pieces) == (text, why)
         assert body.done is False
         assert body.whole is False
@@ -135,12 +142,12 @@ def test_a_malformed_chunked_body_is_an_error_behind_its_text_in_every_cut(wire:
 
 def test_without_text_before_it_the_fault_is_raised_at_once() -> None:
     with pytest.raises(FramingError, match="not a number"):
-        ChunkedBody().receive_data(b"xyz\r\n")
+        ChunkedReader().receive_data(b"xyz\r\n")
 
 
 @pytest.mark.parametrize("end", [b"", b"\r", b"x", TRAILERS, TRAILERS + b"\r"])
 def test_trailers_that_are_missing_do_not_make_a_body_incomplete(end: bytes) -> None:
-    body = ChunkedBody()
+    body = ChunkedReader()
     assert received(body, [CHUNKED + end]) == TEXT
     assert body.done is False
 
@@ -155,7 +162,7 @@ SIZE_LINE = b"5;" + b"x" * (4096 - 4) + b"\r\n"
 def test_a_size_line_of_4096_bytes_is_read_in_every_cut() -> None:
     wire = SIZE_LINE + b"hello\r\n0\r\n\r\n"
     for pieces in ([wire], *([wire[:at], wire[at:]] for at in range(4080, len(wire)))):
-        body = ChunkedBody()
+        body = ChunkedReader()
         assert received(body, pieces) == b"hello"
         assert body.whole
 
@@ -163,11 +170,11 @@ def test_a_size_line_of_4096_bytes_is_read_in_every_cut() -> None:
 def test_a_longer_size_line_is_an_error_in_every_cut() -> None:
     wire = b"5;x" + SIZE_LINE[2:] + b"hello\r\n0\r\n\r\n"
     for pieces in ([wire], *([wire[:at], wire[at:]] for at in range(4080, len(wire)))):
-        assert received_until_error(ChunkedBody(), pieces) == (b"", "a chunk's size is not a number")
+        assert received_until_error(ChunkedReader(), pieces) == (b"", "a chunk's size is not a number")
 
 
 def test_an_endless_size_line_is_an_error_before_its_end() -> None:
-    body = ChunkedBody()
+    body = ChunkedReader()
     body.receive_data(b"5;" + b"x" * 4093)
 
     with pytest.raises(FramingError, match="not a number"):
@@ -182,7 +189,7 @@ def trailers_of(size: int) -> bytes:
 def test_trailers_of_64_kib_are_read_in_every_cut() -> None:
     wire = trailers_of(64 * 1024)
     for pieces in ([wire], *([wire[:at], wire[at:]] for at in range(len(wire) - 20, len(wire)))):
-        body = ChunkedBody()
+        body = ChunkedReader()
         assert received(body, pieces) == b""
         assert body.whole
 
@@ -190,45 +197,48 @@ def test_trailers_of_64_kib_are_read_in_every_cut() -> None:
 def test_longer_trailers_are_an_error_in_every_cut() -> None:
     wire = b"2\r\nab\r\n" + trailers_of(64 * 1024 + 1)
     for pieces in ([wire], *([wire[:at], wire[at:]] for at in range(len(wire) - 20, len(wire)))):
-        assert received_until_error(ChunkedBody(), pieces) == (b"ab", "the trailers are too long")
+        assert received_until_error(ChunkedReader(), pieces) == (b"ab", "the trailers are too long")
 
 
 @pytest.mark.parametrize("line", [b"x: y\r\n", b"x", b"\n", b"\n\n"])
 def test_endless_trailers_are_an_error(line: bytes) -> None:
     wire = [b"0\r\n", *[line * 1000] * 70]
 
-    assert received_until_error(ChunkedBody(), wire) == (b"", "the trailers are too long")
+    assert received_until_error(ChunkedReader(), wire) == (b"", "the trailers are too long")
 
 
 def test_a_body_of_a_length_ends_there_in_every_cut() -> None:
     for pieces in ([TEXT], single(TEXT), *two_splits(TEXT)):
-        body = LengthBody(len(TEXT))
+        body = ContentLengthReader(len(TEXT))
         assert received(body, pieces) == TEXT
         assert (body.done, body.whole, body.surplus) == (True, True, False)
 
 
 def test_surplus_behind_a_length_is_dropped_and_noticed() -> None:
     for at in range(5):
-        body = LengthBody(5)
+        body = ContentLengthReader(5)
         assert received(body, [b"hello"[:at], b"hello"[at:] + b" world"]) == b"hello"
         assert (body.done, body.whole, body.surplus) == (True, True, True)
 
 
 def test_a_body_of_length_0_is_over_before_it_begins() -> None:
-    body = LengthBody(0)
+    body = ContentLengthReader(0)
 
     assert (body.done, body.whole, body.surplus) == (True, True, False)
 
 
 def test_a_length_that_is_not_reached_is_an_error() -> None:
-    assert received_until_error(LengthBody(8), [b"hel", b"lo"]) == (b"hello", "3 bytes before the announced end")
-    body = LengthBody(8)
+    assert received_until_error(ContentLengthReader(8), [b"hel", b"lo"]) == (
+        b"hello",
+        "3 bytes before the announced end",
+    )
+    body = ContentLengthReader(8)
     body.receive_data(b"hello")
     assert (body.done, body.whole) == (False, False)
 
 
 def test_a_body_that_ends_with_the_connection_cannot_tell_whether_it_is_whole() -> None:
-    body = Body()
+    body = CloseDelimitedReader()
     assert received(body, [b"hel", b"lo"]) == b"hello"
     assert (body.done, body.whole) == (False, False)
 
@@ -240,22 +250,22 @@ def test_a_body_that_ends_with_the_connection_cannot_tell_whether_it_is_whole() 
 @pytest.mark.parametrize(
     ("status", "headers", "kind"),
     [
-        (200, {}, Body),
-        (200, {"content-length": "5"}, LengthBody),
-        (200, {"content-length": " 5 "}, LengthBody),
-        (200, {"content-length": "5, 5,5"}, LengthBody),
-        (200, {"content-length": "9" * 18}, LengthBody),
-        (200, {"transfer-encoding": "chunked"}, ChunkedBody),
-        (200, {"transfer-encoding": " Chunked "}, ChunkedBody),
-        (200, {"transfer-encoding": "chunked", "content-length": "5"}, ChunkedBody),
-        (200, {"transfer-encoding": "chunked", "content-length": "x"}, ChunkedBody),
-        (503, {"content-length": "5"}, LengthBody),
-        (204, {"content-length": "5"}, LengthBody),
-        (204, {"transfer-encoding": "gzip"}, LengthBody),
-        (304, {"transfer-encoding": "chunked"}, LengthBody),
+        (200, {}, CloseDelimitedReader),
+        (200, {"content-length": "5"}, ContentLengthReader),
+        (200, {"content-length": " 5 "}, ContentLengthReader),
+        (200, {"content-length": "5, 5,5"}, ContentLengthReader),
+        (200, {"content-length": "9" * 18}, ContentLengthReader),
+        (200, {"transfer-encoding": "chunked"}, ChunkedReader),
+        (200, {"transfer-encoding": " Chunked "}, ChunkedReader),
+        (200, {"transfer-encoding": "chunked", "content-length": "5"}, ChunkedReader),
+        (200, {"transfer-encoding": "chunked", "content-length": "x"}, ChunkedReader),
+        (503, {"content-length": "5"}, ContentLengthReader),
+        (204, {"content-length": "5"}, ContentLengthReader),
+        (204, {"transfer-encoding": "gzip"}, ContentLengthReader),
+        (304, {"transfer-encoding": "chunked"}, ContentLengthReader),
     ],
 )
-def test_the_framing_of_a_head(status: int, headers: Mapping[str, str], kind: type[Body]) -> None:
+def test_the_framing_of_a_head(status: int, headers: Mapping[str, str], kind: type[FramingReader]) -> None:
     body = framing_of(status, headers)
 
     assert type(body) is kind
@@ -319,7 +329,7 @@ def test_any_chunking_of_any_bytes_comes_out_whole_in_any_cut(
     body_and_wire: tuple[bytes, bytes], data: st.DataObject
 ) -> None:
     content, wire = body_and_wire
-    body = ChunkedBody()
+    body = ChunkedReader()
 
     assert received(body, cut(data, wire)) == content
     assert (body.done, body.whole, body.surplus) == (True, True, False)
@@ -327,7 +337,7 @@ def test_any_chunking_of_any_bytes_comes_out_whole_in_any_cut(
 
 @given(st.lists(st.sampled_from([b"5", b"0", b"\r", b"\n", b"\r\n", b";", b"x", b"-"])).map(b"".join), st.data())
 def test_the_cut_of_garbage_never_matters(wire: bytes, data: st.DataObject) -> None:
-    whole, in_pieces = ChunkedBody(), ChunkedBody()
+    whole, in_pieces = ChunkedReader(), ChunkedReader()
 
     assert received_until_error(whole, [wire]) == received_until_error(in_pieces, cut(data, wire))
     assert whole.whole is in_pieces.whole

@@ -1,4 +1,4 @@
-"""The rooms are where the design says, imports point one way, and every public name explains itself."""
+"""The folder listing is the architecture: every file has its place, every public name explains itself."""
 
 from __future__ import annotations
 
@@ -16,53 +16,31 @@ import pytest
 import acytoo_sdk
 
 PACKAGE = Path(acytoo_sdk.__file__).parent
-# Each imports only from those before it; one that is not built yet is skipped.
-ROOMS = (
-    "_version",
-    "errors",
-    "_secrets",
-    "_notices",
-    "_framing",
-    "_bodies",
-    "_dates",
-    "protocol",
-    "_checks",
-    "_options",
-    "_retry",
-    "_exchange",
-    "_failures",
-    "_transport",
-    "_connections",
-    "_call",
-    "_reader",
-    "_history",
-    "_markdown",
-    "_display",
-    "_base",
-    "conversation",
-    "_client",
-    "_async_client",
-    "testing",
-    "provider",
-    "notebook",
-    "cli",
-    "__main__",
-)
-SANS_IO = ("_version", "errors", "_secrets", "_notices", "_framing", "_bodies", "_dates", "protocol")
+
+# Every file, top to bottom: each imports only from those above it, at run time and for type checkers alike.
+ORDER = """
+    _version  errors  _secrets
+    _wire  _wire.framing  _wire.notices  _wire.decoder  _wire.error_bodies  _wire.dates  _wire.payloads
+    protocol  _checks  _options
+    _retry  _exchange  _failures  _transport  _connections  _call  _reader  _history  _markdown  _display  _base
+    conversation  _client  _async_client
+    testing._wire  testing._gate  testing._faults  testing._answers  testing._server  testing
+    provider  notebook
+    cli.terminal  cli.ask  cli.app  cli  __main__
+""".split()  # noqa: SIM905
+SANS_IO = ORDER[: ORDER.index("protocol") + 1]
+# The files through which a library comes in.
 DOORS = {
     "requests": {"_transport"},
     "urllib3": {"_transport"},
     "socks": {"_transport"},
     "tenacity": {"_retry"},
     "anyio": {"_async_client"},
-    "sniffio": {"_async_client"},
-    "click": {"cli"},
-    "IPython": {"_display", "notebook"},
+    "click": {"cli.app", "cli.ask"},
+    "IPython": {"_display", "notebook"},  # what a notebook shows, and what is typed there
 }
 # Of use to a type checker only; never imported when the package runs.
 TYPING_ONLY = {"typing_extensions"}
-# What a room may name of a later one, for a type checker only: the streams that a conversation hands out.
-NAMED_AHEAD = {("conversation", "_client"), ("conversation", "_async_client")}
 DOES_IO = """
     _socket _ssl anyio asyncio concurrent concurrent.futures email http.client http.server logging multiprocessing
     requests select selectors signal socket sqlite3 ssl subprocess tempfile tenacity threading trio urllib.request
@@ -77,48 +55,40 @@ PROMISED = """
     ClientClosedError
 """.split()  # noqa: SIM905
 MADE_BY_THE_PACKAGE = {"Stream", "AsyncStream"}
-NOT_BUILT_YET = {"Conversation": "conversation", "AsyncConversation": "conversation"}
-NOT_BUILT_YET |= {"AsyncClient": "_async_client", "AsyncStream": "_async_client"}
+# A generator's methods, as everybody knows them.
+KNOWN = {"send", "throw", "close", "asend", "athrow", "aclose"}
 
 
-def sources() -> Iterator[tuple[str, Path]]:
-    """Every file of the package, with the room it belongs to."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        yield path.relative_to(PACKAGE).parts[0].removesuffix(".py"), path
+def name_of(path: Path) -> str:
+    """A file's dotted name inside the package; a folder's `__init__` is the folder, the package's own is ""."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports_of(path: Path) -> Iterator[str]:
-    """Every module that a file imports, wherever in the file, by its full name."""
-    return imports_in(ast.parse(path.read_text("utf-8")), path)
+FILES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
 
 
-def imports_that_run(path: Path) -> set[str]:
-    """Those of them that are not for a type checker alone."""
-    tree = ast.parse(path.read_text("utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            node.body = []
-    return set(imports_in(tree, path))
-
-
-def imports_in(tree: ast.Module, path: Path) -> Iterator[str]:
-    package = ("acytoo_sdk", *path.relative_to(PACKAGE).parts[:-1])
-    for node in ast.walk(tree):
+def imports_of(name: str) -> Iterator[str]:
+    """Every module that a file imports, wherever in the file, by its full name; names in it come with their module."""
+    package = ("acytoo_sdk", *FILES[name].relative_to(PACKAGE).parts[:-1])
+    for node in ast.walk(TREES[name]):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = (
-                ".".join((*package[: len(package) + 1 - node.level], node.module or "")) if node.level else node.module
-            )
-            # `from . import x` may name a module; what is no module is found in the room all the same.
-            yield from (f"{base}.{alias.name}".replace("..", ".") for alias in node.names)
+            above = package[: len(package) + 1 - node.level] if node.level else ()
+            base = ".".join((*above, *([node.module] if node.module else ())))
+            yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
 def room_of(module: str) -> str | None:
-    """The room an import goes to; None for one outside of the package, or for a public name."""
+    """The file of the package that an import goes to, "" for the package itself; None for anything outside of it."""
     package, _, rest = module.partition(".")
-    room = rest.partition(".")[0]
-    return room if package == "acytoo_sdk" and room in ROOMS else None
+    if package != "acytoo_sdk":
+        return None
+    while rest and rest not in FILES:
+        rest = rest.rpartition(".")[0]
+    return rest
 
 
 def run(code: str) -> str:
@@ -130,46 +100,46 @@ def run(code: str) -> str:
     return done.stdout.strip()
 
 
-def test_every_file_is_a_room_of_the_design() -> None:
-    assert {room for room, _ in sources()} <= {*ROOMS, "__init__"}
-    assert {path.name for path in PACKAGE.iterdir() if path.suffix != ".py"} <= {*ROOMS, "py.typed", "__pycache__"}
+# Rooms
+
+
+def test_every_file_has_its_place_in_the_order() -> None:
+    assert sorted(FILES) == sorted(["", *ORDER])
+    assert {path.name for path in PACKAGE.rglob("*") if path.is_file()} - {path.name for path in FILES.values()} <= {
+        "py.typed",
+        *(path.name for path in PACKAGE.rglob("*.pyc")),
+    }
     assert (PACKAGE / "py.typed").exists()
 
 
-@pytest.mark.parametrize(
-    ("room", "path"), [pytest.param(*source, id="/".join(source[1].parts[-2:])) for source in sources()]
-)
-def test_a_room_imports_only_from_rooms_before_it(room: str, path: Path) -> None:
-    if room == "__init__":
-        return
-    before = ROOMS[: ROOMS.index(room)]
-    for module in imports_of(path):
-        target = room_of(module)
-        if (room, target) in NAMED_AHEAD and module not in imports_that_run(path):
-            continue
-        assert target is None or target in before or (target == room and path.parent != PACKAGE), module
-        # The package's own namespace is for users: through it, any room could be reached.
-        assert target or not module.startswith("acytoo_sdk") or ROOMS.index(room) >= ROOMS.index("testing"), module
+def test_each_library_comes_in_by_its_doors() -> None:
+    used: dict[str, set[str]] = {}
+    for name in FILES:
+        for module in imports_of(name):
+            library = module.partition(".")[0]
+            if library not in {*sys.stdlib_module_names, *TYPING_ONLY, "acytoo_sdk"}:
+                used.setdefault(library, set()).add(name)
+
+    assert used == DOORS
 
 
-@pytest.mark.parametrize(
-    ("room", "path"), [pytest.param(*source, id="/".join(source[1].parts[-2:])) for source in sources()]
-)
-def test_each_third_party_library_has_one_door(room: str, path: Path) -> None:
-    for module in imports_of(path):
-        library = module.partition(".")[0]
-        if library in sys.stdlib_module_names or library == "acytoo_sdk" or library in TYPING_ONLY:
-            continue
-        assert room in DOORS.get(library, ()), module
+def test_every_file_says_in_one_line_what_lives_there() -> None:
+    for name, tree in TREES.items():
+        caption = (ast.get_docstring(tree) or "").split("\n\n")[0]
+        assert caption.endswith("."), f"{name or '__init__'}: {caption!r}"
+        assert "\n" not in caption, f"{name or '__init__'}: {caption!r}"
 
 
-@pytest.mark.parametrize("room", SANS_IO)
-def test_the_sans_io_rooms_name_no_module_that_does_io(room: str) -> None:
-    for module in imports_of(PACKAGE / f"{room}.py"):
-        names = [module.rpartition(".")[0], module]
-        assert not set(names) & set(DOES_IO), module
-        assert module.partition(".")[0] in {*sys.stdlib_module_names, "acytoo_sdk"}
-        assert module.partition(".")[0] not in {"time", "os", "random", "io", "pathlib"}
+# Sans-IO
+
+
+def test_the_sans_io_rooms_name_no_module_that_does_io() -> None:
+    for name in SANS_IO:
+        for module in imports_of(name):
+            package, _, _ = module.partition(".")
+            assert not {module, module.rpartition(".")[0]} & {*DOES_IO}, f"{name} imports {module}"
+            assert package in {*sys.stdlib_module_names, "acytoo_sdk"}, f"{name} imports {module}"
+            assert package not in {"time", "os", "random", "io", "pathlib"}, f"{name} imports {module}"
 
 
 def test_the_protocol_runs_where_nothing_that_does_io_is_loaded() -> None:
@@ -182,6 +152,9 @@ def test_the_protocol_runs_where_nothing_that_does_io_is_loaded() -> None:
     assert "acytoo_sdk.protocol" in loaded
     assert not set(loaded) & set(DOES_IO)
     assert {name for name in loaded if name.startswith("acytoo_sdk.")} == {f"acytoo_sdk.{room}" for room in SANS_IO}
+
+
+# Imports are lazy
 
 
 @pytest.mark.parametrize("code", ["import acytoo_sdk", "from acytoo_sdk import Client; Client('http://127.0.0.1:1')"])
@@ -197,24 +170,23 @@ def test_importing_the_package_loads_none_of_its_rooms_but_the_version() -> None
     assert {name for name in loaded if name.startswith("acytoo_sdk.")} == {"acytoo_sdk._version"}
 
 
-def test_the_public_names_are_the_promised_ones() -> None:
-    built = {name for name in PROMISED if (PACKAGE / f"{NOT_BUILT_YET.get(name, 'errors')}.py").exists()}
+# Public names
 
-    assert built <= set(acytoo_sdk.__all__) <= {*PROMISED, "__version__"}
+
+def test_the_public_names_are_the_promised_ones() -> None:
+    assert set(acytoo_sdk.__all__) == {*PROMISED, "__version__"}
     assert list(acytoo_sdk.__all__) == sorted(acytoo_sdk.__all__)
     assert set(acytoo_sdk.__all__) <= set(dir(acytoo_sdk))
 
 
-@pytest.mark.parametrize("name", acytoo_sdk.__all__)
-def test_every_public_name_is_there_and_known_to_type_checkers(name: str) -> None:
-    value = getattr(acytoo_sdk, name)
-    assert value is getattr(acytoo_sdk, name)
-    tree = ast.parse((PACKAGE / "__init__.py").read_text("utf-8"))
-
-    declared = {alias.asname for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
-
-    assert name in declared
-    assert name == "__version__" or value.__name__ == name
+def test_every_public_name_is_there_and_known_to_type_checkers() -> None:
+    imports = [node for node in ast.walk(TREES[""]) if isinstance(node, ast.ImportFrom)]
+    declared = {alias.asname for node in imports for alias in node.names}
+    for name in acytoo_sdk.__all__:
+        value = getattr(acytoo_sdk, name)
+        assert value is getattr(acytoo_sdk, name)
+        assert name in declared
+        assert name == "__version__" or value.__name__ == name
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
@@ -241,6 +213,14 @@ def documented() -> Iterator[tuple[str, object]]:
                 yield f"{name}.{method}", inspect.getattr_static(value, method)
 
 
+DOCUMENTED = {
+    name: value
+    for name, value in documented()
+    if inspect.isroutine(value) or inspect.isclass(value) or isinstance(value, (property, staticmethod, classmethod))
+    if name.rpartition(".")[2] not in KNOWN
+}
+
+
 def parameters_of(value: object) -> dict[str, bool]:
     """What a caller passes, and whether it must be passed. A class says it for its constructor."""
     if isinstance(value, (staticmethod, classmethod)):
@@ -263,46 +243,29 @@ def section(doc: str, title: str) -> str:
     return "\n".join(rest[:end])
 
 
-# A generator's methods, as everybody knows them.
-KNOWN = {"send", "throw", "close", "asend", "athrow", "aclose"}
+def test_every_public_name_has_a_docstring_that_begins_with_a_summary() -> None:
+    for name, value in DOCUMENTED.items():
+        doc = value.__doc__ or ""
+        assert inspect.cleandoc(doc).split("\n\n")[0].rstrip().endswith((".", ":", ")")), f"{name}: {doc!r}"
 
 
-def names_of_public_docstrings() -> list[str]:
-    return [
-        name for name, value in documented() if inspect.isroutine(value) or inspect.isclass(value) or is_method(value)
-    ]
-
-
-def is_method(value: object) -> bool:
-    return isinstance(value, (property, staticmethod, classmethod))
-
-
-@pytest.mark.parametrize("name", names_of_public_docstrings())
-def test_every_public_name_has_a_docstring_that_begins_with_a_summary(name: str) -> None:
-    if name.rpartition(".")[2] in KNOWN:
-        return
-    doc = getattr(dict(documented())[name], "__doc__", None) or ""
-
-    assert doc.strip()
-    assert inspect.cleandoc(doc).split("\n\n")[0].rstrip().endswith((".", ":", ")"))
-
-
-@pytest.mark.parametrize("name", names_of_public_docstrings())
-def test_a_docstring_explains_every_argument(name: str) -> None:
+def test_a_docstring_explains_every_argument() -> None:
     """In a section of its own, or, where that would only repeat the summary, in the summary."""
-    value = dict(documented())[name]
-    if inspect.isclass(value) and (dataclasses.is_dataclass(value) or name in MADE_BY_THE_PACKAGE):
-        return  # its attributes are explained, and who makes it is not the user
-    if inspect.isclass(value) and issubclass(value, acytoo_sdk.AcytooError):
-        return
-    doc, parameters = getattr(value, "__doc__", None) or "", parameters_of(value)
-    explained = section(doc, "Args")
+    for name, value in DOCUMENTED.items():
+        if inspect.isclass(value) and (dataclasses.is_dataclass(value) or name in MADE_BY_THE_PACKAGE):
+            continue  # its attributes are explained, and who makes it is not the user
+        if inspect.isclass(value) and issubclass(value, acytoo_sdk.AcytooError):
+            continue
+        doc, parameters = value.__doc__ or "", parameters_of(value)
+        explained = section(doc, "Args")
+        if explained:
+            assert [each for each in parameters if not re.search(rf"\b{each}\b.*:", explained)] == [], name
+        elif "same arguments" not in doc:
+            required = [each for each, must in parameters.items() if must]
+            assert len(required) <= 1 or [each for each in required if f"`{each}`" not in doc] == [], name
 
-    if explained:
-        assert [each for each in parameters if not re.search(rf"\b{each}\b.*:", explained)] == []
-    elif "same arguments" not in doc and name.rpartition(".")[2] not in KNOWN:
-        required = [each for each, must in parameters.items() if must]
-        assert len(required) <= 1 or [each for each in required if f"`{each}`" not in doc] == []
+
+# The folder around the package
 
 
 @pytest.mark.skipif(not (PACKAGE.parent / "setup.cfg").exists(), reason="an installed package has no folder around it")

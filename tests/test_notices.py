@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acytoo_sdk._notices import NoticeFilter
+from acytoo_sdk._wire.notices import NoticeFilter
 
 SENTENCES = (
     "You can try our new always-free website: https://chat.acytoo.com",

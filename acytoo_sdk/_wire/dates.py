@@ -1,8 +1,8 @@
-"""Dates as HTTP writes them, in its three formats.
+"""Dates as HTTP writes them, in its three formats, and the delays that are given by one.
 
 email.utils reads them too, but importing it imports socket; strptime reads them in the user's language.
 
-Source: RFC 9110, section 5.6.7.
+Source: RFC 9110, sections 5.6.7 and 10.2.3.
 """
 
 from __future__ import annotations
@@ -31,3 +31,20 @@ def http_date(value: str) -> float | None:
         return datetime(year, month, int(found["day"]), hour, minute, second, tzinfo=timezone.utc).timestamp()
     except ValueError:
         return None
+
+
+def delay(value: str, *, now: float | None) -> float | None:
+    """The seconds that a field like `Retry-After` asks for: one to ten digits, or a date later than now.
+
+    Args:
+        value: of the field.
+        now: seconds since the epoch; None: dates count as absent.
+
+    Returns:
+        Seconds; None for anything else.
+    """
+    value = value.strip()
+    if re.fullmatch("[0-9]{1,10}", value):
+        return float(value)
+    date = http_date(value)
+    return date - now if now is not None and date is not None and date > now else None

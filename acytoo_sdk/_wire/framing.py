@@ -10,7 +10,7 @@ Source: RFC 9112, sections 6 and 7.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 # A size line holds 16 digits and perhaps an extension; trailers are a handful of header lines.
 _LONGEST_SIZE_LINE = 4096
@@ -22,8 +22,8 @@ class FramingError(Exception):
     """The framing of a body is broken or unknown."""
 
 
-class Body:
-    """The framing of one body; here of one that ends with the connection, which proves nothing.
+class FramingReader:
+    """Takes a body out of its framing: `receive_data` for what arrives, `receive_eof` where the connection ends.
 
     Attributes:
         done: no more bytes belong to the body.
@@ -39,8 +39,12 @@ class Body:
         self.surplus = False
 
     def receive_data(self, data: bytes) -> bytes:
-        """Takes bytes off the connection; returns those of the body."""
-        return data
+        """Takes bytes off the connection; returns those of the body.
+
+        Raises:
+            FramingError: no byte of the body precedes the fault.
+        """
+        raise NotImplementedError
 
     def receive_eof(self) -> None:
         """The connection ended.
@@ -48,10 +52,22 @@ class Body:
         Raises:
             FramingError: too early.
         """
+        raise NotImplementedError
+
+
+class CloseDelimitedReader(FramingReader):
+    """A body that ends with the connection, which proves nothing."""
+
+    def receive_data(self, data: bytes) -> bytes:
+        """Takes bytes off the connection: all of them are the body's."""
+        return data
+
+    def receive_eof(self) -> None:
+        """The connection ended, and the body with it."""
         self.done, self.whole = True, None
 
 
-class LengthBody(Body):
+class ContentLengthReader(FramingReader):
     """A body of a length announced before."""
 
     def __init__(self, length: int) -> None:
@@ -72,7 +88,7 @@ class LengthBody(Body):
         raise FramingError(f"{self._left} bytes before the announced end")
 
 
-class ChunkedBody(Body):
+class ChunkedReader(FramingReader):
     """A body in chunks."""
 
     def __init__(self) -> None:
@@ -143,7 +159,7 @@ class ChunkedBody(Body):
             raise FramingError("the trailers are too long")
 
 
-def framing_of(status: int, headers: Mapping[str, str]) -> Body:
+def framing_of(status: int, headers: Mapping[str, str]) -> FramingReader:
     """The framing that a head announces.
 
     Args:
@@ -154,16 +170,25 @@ def framing_of(status: int, headers: Mapping[str, str]) -> Body:
         FramingError: a `Transfer-Encoding` other than chunked, or a `Content-Length` that is not one number.
     """
     if status in (204, 304):
-        return LengthBody(0)
+        return ContentLengthReader(0)
     coding = headers.get("transfer-encoding")
     if coding is not None:
         if coding.strip().lower() != "chunked":
             raise FramingError(f"Transfer-Encoding {coding.strip()}")
-        return ChunkedBody()
+        return ChunkedReader()
     length = headers.get("content-length")
     if length is None:
-        return Body()
+        return CloseDelimitedReader()
     first, *repeats = (value.strip() for value in length.split(","))
     if not re.fullmatch("[0-9]{1,18}", first) or any(repeat != first for repeat in repeats):
         raise FramingError(f"Content-Length {length}")
-    return LengthBody(int(first))
+    return ContentLengthReader(int(first))
+
+
+def join_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """A head's fields by their names in lower case; repeated ones are joined with ", "."""
+    joined: dict[str, str] = {}
+    for name, value in headers:
+        name = name.lower()
+        joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return joined

@@ -1,0 +1,34 @@
+"""Payloads: the JSON bodies that a request can have, made of what a call says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypedDict, cast
+
+Role = Literal["system", "developer", "user", "assistant", "function", "tool"]
+
+
+class Message(TypedDict):
+    """One turn of a conversation: who speaks, and what is said. Further keys pass through to the server untouched."""
+
+    role: Role
+    content: str
+
+
+def message_list(messages: str | Message | Sequence[Message]) -> list[Message]:
+    """The conversation as a list of its own: a `str` is one user message."""
+    if isinstance(messages, str):
+        return [{"role": "user", "content": messages}]
+    turns = [messages] if isinstance(messages, Mapping) else messages
+    return [cast(Message, dict(turn)) for turn in turns]
+
+
+def acytoo_payload(
+    *, key: str, model: str, messages: list[Message], temperature: float, password: str
+) -> dict[str, object]:
+    """The five keys, in their order.
+
+    Source:
+        g4f 0.1.9.3, `g4f/Provider/Acytoo.py`.
+    """
+    return {"key": key, "model": model, "messages": messages, "temperature": temperature, "password": password}
