@@ -242,7 +242,7 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
             AcytooError: as reading does; what had arrived is shown.
             ModuleNotFoundError: IPython is missing: install `acytoo-sdk[notebook]`.
         """
-        from ._display import output
+        from ._display.output import output
 
         async with self:
             with output(self.text, raw=raw) as shown:

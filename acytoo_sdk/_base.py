@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from ._call import Call, Stats
 from ._connections import Connections
-from ._markdown import printable, safe_markdown
+from ._display.markdown import printable, safe_markdown
 from ._options import Messages, Options, RetryPolicy, Timeout
 from .protocol import DEFAULT_MAX_REPLY_BYTES, DEFAULT_PATH, ReplyHead
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from ._display import Printer
+    from ._display.output import Printer
     from ._options import Changes
 
 

@@ -220,7 +220,7 @@ class Stream(BaseStream, Generator[str, None, None]):
             AcytooError: as reading does; what had arrived is shown.
             ModuleNotFoundError: IPython is missing: install `acytoo-sdk[notebook]`.
         """
-        from ._display import output
+        from ._display.output import output
 
         with self, output(self.text, raw=raw) as shown:
             for piece in self:
@@ -247,7 +247,7 @@ class Stream(BaseStream, Generator[str, None, None]):
         """At the end of a cell: the reply while it arrives; what has ended is a value like any other."""
         if self._call.ended is not None:
             raise NotImplementedError
-        from ._display import failing_in_brief
+        from ._display.output import failing_in_brief
 
         with failing_in_brief():
             self.display()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from ._call import Call
 from ._checks import check_count, check_messages, check_text
+from ._display.markdown import printable, turns_as_markdown
 from ._history import (
     has_system,
     last_question,
@@ -27,7 +28,6 @@ from ._history import (
     without_last_turn,
     write_turns,
 )
-from ._markdown import printable, turns_as_markdown
 from ._options import Messages, Options, RetryPolicy, Timeout
 from .errors import InvalidRequestError
 from .protocol import Message
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     # For the type checker alone: when the package runs, the clients import this room, and it knows none of theirs.
     from ._async_client import AsyncStream  # noqa: F401 - named in a string
     from ._client import Stream  # noqa: F401
-    from ._display import Printer
+    from ._display.output import Printer
 
 
 class _Stream(Protocol):

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ._client import Client
-from ._display import show_in_brief
+from ._display.output import show_in_brief
 from ._options import Timeout
 from .conversation import Conversation
 from .errors import AcytooError

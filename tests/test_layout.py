@@ -22,7 +22,8 @@ ORDER = """
     _version  errors  _secrets
     _wire  _wire.framing  _wire.notices  _wire.decoder  _wire.error_bodies  _wire.dates  _wire.payloads
     protocol  _checks  _options
-    _retry  _exchange  _failures  _transport  _connections  _call  _reader  _history  _markdown  _display  _base
+    _retry  _exchange  _failures  _transport  _connections  _call  _reader  _history
+    _display.markdown  _display.output  _display  _base
     conversation  _client  _async_client
     testing._wire  testing._gate  testing._faults  testing._answers  testing._server  testing
     provider  notebook
@@ -37,7 +38,7 @@ DOORS = {
     "tenacity": {"_retry"},
     "anyio": {"_async_client"},
     "click": {"cli.app", "cli.ask"},
-    "IPython": {"_display", "notebook"},  # what a notebook shows, and what is typed there
+    "IPython": {"_display.output", "notebook"},  # what a notebook shows, and what is typed there
 }
 # Of use to a type checker only; never imported when the package runs.
 TYPING_ONLY = {"typing_extensions"}

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acytoo_sdk._markdown import printable, safe_markdown, turns_as_markdown
+from acytoo_sdk._display.markdown import printable, safe_markdown, turns_as_markdown
 
 NASTY = [
     "<script>alert(1)</script>",

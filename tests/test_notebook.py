@@ -15,7 +15,7 @@ import pytest
 
 import acytoo_sdk
 from acytoo_sdk import Client
-from acytoo_sdk._display import output
+from acytoo_sdk._display.output import output
 from acytoo_sdk.testing import FakeServer, Fault, Gate
 
 pytest.importorskip("IPython")
@@ -200,14 +200,14 @@ def test_a_reply_grows_in_one_output_from_its_first_piece_to_its_last(kernel: Ke
 
 def test_the_first_piece_and_the_last_text_wait_for_no_interval(kernel: Kernel) -> None:
     gate = Gate()
-    kernel.run("import acytoo_sdk._display\nacytoo_sdk._display._INTERVAL = 3600")
+    kernel.run("import acytoo_sdk._display.output\nacytoo_sdk._display.output._INTERVAL = 3600")
     with FakeServer(REPLY, gate=gate, pause=0) as server:
         cell = kernel.start(f"from acytoo_sdk import Client\nClient({server.url!r}).stream('Hi')")
         gate.release(1)
         cell.until(lambda: cell.shown)
         gate.open()
         cell.end()
-    kernel.run("acytoo_sdk._display._INTERVAL = 0.1")
+    kernel.run("acytoo_sdk._display.output._INTERVAL = 0.1")
 
     assert len(cell.shown) == 2
     assert cell.shown[-1] == TEXT
@@ -564,8 +564,8 @@ def test_autoreload_works(loaded: Kernel, tmp_path: Path) -> None:
         loaded.run("%%acytoo\nHi")
         # As if the package itself was edited.
         loaded.run(
-            "import importlib, acytoo_sdk.notebook, acytoo_sdk._markdown\n"
-            "importlib.reload(acytoo_sdk._markdown)\nimportlib.reload(acytoo_sdk.notebook)"
+            "import importlib, acytoo_sdk.notebook, acytoo_sdk._display.markdown\n"
+            "importlib.reload(acytoo_sdk._display.markdown)\nimportlib.reload(acytoo_sdk.notebook)"
         )
         last = loaded.run("%%acytoo\nagain")
         loaded.run("%autoreload 0")

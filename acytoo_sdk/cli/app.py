@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .._markdown import printable
+from .._display.markdown import printable
 from .._version import __version__
 from ..errors import AcytooError
 from .ask import ask

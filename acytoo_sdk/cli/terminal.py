@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from .._markdown import printable
+from .._display.markdown import printable
 
 
 def echo_piece(piece: str) -> None:

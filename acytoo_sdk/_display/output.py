@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
-from ._markdown import printable, safe_markdown
-from .errors import AcytooError
+from ..errors import AcytooError
+from .markdown import printable, safe_markdown
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
