@@ -17,12 +17,12 @@ from ._version import __version__ as __version__
 TYPE_CHECKING = False  # type checkers take it for typing's, whose import would take longer than all the rest
 if TYPE_CHECKING:
     from ._async_client import AsyncClient as AsyncClient
-    from ._async_client import AsyncStream as AsyncStream
-    from ._call import Stats as Stats
     from ._client import Client as Client
-    from ._client import Stream as Stream
     from ._options import RetryPolicy as RetryPolicy
     from ._options import Timeout as Timeout
+    from ._streams.async_stream import AsyncStream as AsyncStream
+    from ._streams.stream import Stream as Stream
+    from ._streams.text import Stats as Stats
     from .conversation import AsyncConversation as AsyncConversation
     from .conversation import Conversation as Conversation
     from .errors import AcytooError as AcytooError
@@ -48,10 +48,12 @@ if TYPE_CHECKING:
     from .protocol import ReplyHead as ReplyHead
 
 _ROOMS = {
-    "_async_client": "AsyncClient AsyncStream",
-    "_call": "Stats",
-    "_client": "Client Stream",
+    "_async_client": "AsyncClient",
+    "_client": "Client",
     "_options": "RetryPolicy Timeout",
+    "_streams.async_stream": "AsyncStream",
+    "_streams.stream": "Stream",
+    "_streams.text": "Stats",
     "conversation": "AsyncConversation Conversation",
     "errors": """
         AcytooError APIConnectionError APIStatusError APITimeoutError AuthenticationError BadRequestError

@@ -1,16 +1,16 @@
-"""The blocking client: `Client` holds what was configured, `Stream` is one reply on its way."""
+"""The blocking client: `Client` holds what was configured, and starts streams and conversations."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ._base import BaseClient, BaseStream
-from ._call import Call
+from . import _display
+from ._base_client import BaseClient
 from ._options import Messages, RetryPolicy, Timeout
+from ._streams.stream import Stream
 from .conversation import Conversation
-from .errors import AcytooError, InvalidRequestError
 from .protocol import Message
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ class Client(BaseClient):
             ...         print(piece, end="")
             Hello!
         """
-        stream = Stream(self._call(messages, model, temperature, timeout, retry))
-        self._connections.add(stream)
+        stream = Stream(self._call(messages, model, temperature, timeout, retry), _display)
+        self._pool.add(stream)
         return stream
 
     def complete(
@@ -136,7 +136,7 @@ class Client(BaseClient):
 
     def close(self) -> None:
         """Closes all connections: running streams end in `StreamCancelledError`, later calls in an error too."""
-        self._connections.close()
+        self._pool.close()
 
     def __enter__(self) -> Self:
         return self
@@ -145,123 +145,3 @@ class Client(BaseClient):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-
-class Stream(BaseStream, Generator[str, None, None]):
-    """One reply on its way: a generator of its pieces, which keeps the text.
-
-    Leaving the loop (`break`, an exception, Ctrl-C) and dropping the stream closes the connection; `close()`, or
-    `with`, does so at once. One thread reads at a time; `cancel()` may come from any.
-
-    Yields:
-        Non-empty `str`; where pieces are cut carries no meaning; joined they are the reply.
-
-    Raises:
-        APIConnectionError, APITimeoutError: nothing came, or a limit ran out; see `Timeout`. Retried before the first
-        text. APIStatusError: the server refused; its subclasses tell why.
-        UnexpectedReplyError: the reply is not text.
-        StreamInterruptedError: the connection broke after the first text.
-        StreamCancelledError: `cancel()` or `Client.close()` was called while this reader was waiting.
-        ClientClosedError: the client was closed before the first `next()`.
-
-        All of them keep what had arrived in `partial_text`.
-    """
-
-    def __init__(self, call: Call) -> None:
-        super().__init__(call)
-        self._pieces = _pieces(call)
-
-    def __next__(self) -> str:
-        try:
-            return next(self._pieces)
-        except StopIteration as end:
-            raise self._call.cancellation() or end from None
-        except ValueError as error:
-            if isinstance(error, AcytooError):
-                raise
-            # A generator that runs in another thread, which reads, or ends a cancelled stream at this moment.
-            raise self._call.cancellation() or InvalidRequestError(
-                "This stream is being read by another thread: one thread reads at a time"
-            ) from None
-
-    def send(self, value: None) -> str:
-        """The same as `next()`; a stream takes no values."""
-        return next(self)
-
-    def throw(self, *error: Any) -> str:
-        """Ends the stream with an exception, as for any generator."""
-        return self._pieces.throw(*error)
-
-    def close(self) -> None:
-        """Ends the stream and closes its connection; the text stays. While another thread reads, it is a `cancel()`."""
-        try:
-            self._pieces.close()
-        except ValueError:  # it is running: only its own thread can close it, once it was woken
-            self.cancel()
-        else:
-            self._call.finish()
-
-    def read(self) -> str:
-        """Reads the rest of the stream; returns all of its text, also what had been handed out before."""
-        for _ in self:
-            pass
-        return self.text
-
-    def display(self, *, raw: bool = False) -> None:
-        """Shows the reply in a notebook's cell while it arrives, as Markdown; in a terminal, as it is.
-
-        Reads the rest of the stream. Markdown is refreshed about ten times a second, and what a reply holds of HTML,
-        pictures and scripts is shown as text. A notebook's stop button closes the connection; what had arrived stays.
-
-        Args:
-            raw: shows the text as it is.
-
-        Raises:
-            AcytooError: as reading does; what had arrived is shown.
-            ModuleNotFoundError: IPython is missing: install `acytoo-sdk[notebook]`.
-        """
-        from ._display.output import output
-
-        with self, output(self.text, raw=raw) as shown:
-            for piece in self:
-                shown.add(piece)
-
-    def cancel(self) -> None:
-        """Ends the stream from any thread: its connection closes now.
-
-        A reader that waits wakes at once in `StreamCancelledError`; otherwise the next `next()` raises it, once.
-        Nothing more is handed out; the text stays. A stream that has ended is unaffected.
-        """
-        if self._call.cancel():
-            self.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _ipython_display_(self) -> None:
-        """At the end of a cell: the reply while it arrives; what has ended is a value like any other."""
-        if self._call.ended is not None:
-            raise NotImplementedError
-        from ._display.output import failing_in_brief
-
-        with failing_in_brief():
-            self.display()
-
-
-def _pieces(call: Call) -> Generator[str, None, None]:
-    """The generator inside a stream. It must not know the stream: dropped, it closes; in a cycle, it would wait."""
-    try:
-        call.start()
-        for text in call.texts():
-            yield call.hand_out(text)
-        call.complete()
-    except AcytooError as error:
-        # A name for the error, or the frames it came through, would make a cycle of it, and the stream hang on that.
-        raise call.settle(error).with_traceback(None)  # noqa: B904 - it has its cause
-    finally:
-        call.finish()

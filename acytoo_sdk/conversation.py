@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from types import EllipsisType
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from ._call import Call
 from ._checks import check_count, check_messages, check_text
 from ._display.markdown import printable, turns_as_markdown
 from ._history import (
@@ -29,32 +28,27 @@ from ._history import (
     write_turns,
 )
 from ._options import Messages, Options, RetryPolicy, Timeout
+from ._streams.base import BaseStream, Printer, call_of
+from ._streams.call import Call, CallState
 from .errors import InvalidRequestError
 from .protocol import Message
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    # For the type checker alone: when the package runs, the clients import this room, and it knows none of theirs.
-    from ._async_client import AsyncStream  # noqa: F401 - named in a string
-    from ._client import Stream  # noqa: F401
-    from ._display.output import Printer
+    from ._streams.async_stream import AsyncStream  # noqa: F401 - anyio would come with it
+    from ._streams.stream import Stream  # noqa: F401 - named in a string, as its twin is
 
-
-class _Stream(Protocol):
-    """What is asked of a stream."""
-
-    _call: Call
-
-
-S = TypeVar("S", bound=_Stream)
-S_co = TypeVar("S_co", bound=_Stream, covariant=True)
+S = TypeVar("S", bound=BaseStream)
+S_co = TypeVar("S_co", bound=BaseStream, covariant=True)
 
 
 class _Client(Protocol[S_co]):
     """What is asked of a client."""
 
-    _options: Options
+    @property
+    def options(self) -> Options:
+        """What is in force."""
 
     def stream(
         self,
@@ -84,7 +78,7 @@ class BaseConversation(Generic[S]):
         limit_characters: int | None = None,
     ) -> None:
         self._client = client
-        self._options = client._options.for_call(model=model, temperature=temperature, timeout=timeout, retry=retry)
+        self._options = client.options.for_call(model=model, temperature=temperature, timeout=timeout, retry=retry)
         self._own_model = model is not None
         self._limit = None if limit_characters is None else check_count("limit_characters", limit_characters)
         self._messages = copy.deepcopy(check_messages(messages)) if messages else []
@@ -97,7 +91,7 @@ class BaseConversation(Generic[S]):
     def messages(self) -> list[Message]:
         """The finished turns, oldest first, the system message in front of them; a copy."""
         with self._lock:
-            self._settle()
+            self._take_finished_turn()
             return copy.deepcopy(self._messages)
 
     @property
@@ -233,7 +227,7 @@ class BaseConversation(Generic[S]):
 
     def __repr__(self) -> str:
         with self._lock:
-            self._settle()
+            self._take_finished_turn()
             return f"<{type(self).__name__} of {len(self._messages)} messages, model {self.model!r}>"
 
     def _repr_markdown_(self) -> str | None:
@@ -252,22 +246,22 @@ class BaseConversation(Generic[S]):
             timeout=self._options.timeout,
             retry=self._options.retry,
         )
-        self._asked = _Asked(question, again, stream._call, weakref.ref(stream))
+        self._asked = _Asked(question, again, call_of(stream), weakref.ref(stream))
         return stream
 
     def _check_idle(self) -> None:
         over = self._asked is None or self._asked.over  # asked first: it may end well at any moment
-        self._settle()
+        self._take_finished_turn()
         if self._asked is not None and not over:
             raise InvalidRequestError(
                 "A reply of this conversation is on its way: one at a time",
                 hint="read it to its end, or close its stream",
             )
 
-    def _settle(self) -> None:
+    def _take_finished_turn(self) -> None:
         """Takes the last turn into the history, if its reply was finished by now."""
         asked = self._asked
-        if asked is not None and asked.call.completed:
+        if asked is not None and asked.call.state is CallState.COMPLETED:
             before = without_last_turn(self._messages) if asked.again else self._messages
             self._messages = [*before, asked.question, {"role": "assistant", "content": asked.call.text}]
             self._asked = None
@@ -355,7 +349,9 @@ class AsyncConversation(BaseConversation["AsyncStream"]):
 
 @dataclass(frozen=True)
 class _Asked:
-    """A question that was sent, and not settled yet. It holds the call strongly: a stream is dropped once it was read.
+    """A question that was sent, and whose turn is not in the history yet.
+
+    It holds the call, which says how the reply ended after the stream was dropped.
 
     Attributes:
         question: what was asked.
@@ -367,9 +363,9 @@ class _Asked:
     question: Message
     again: bool
     call: Call
-    stream: weakref.ref[_Stream]
+    stream: weakref.ref[BaseStream]
 
     @property
     def over(self) -> bool:
         """Whether nothing more will be read of it."""
-        return self.call.ended is not None or self.call.cancelled or self.stream() is None
+        return self.call.over or self.stream() is None

@@ -209,7 +209,7 @@ class Session:
                 if not isinstance(given, Client):
                     _refuse(f"client must be a Client, not {type(given).__name__}")
             elif name.startswith("timeout."):
-                known = _client(settings, given)._options.timeout
+                known = _client(settings, given).options.timeout
                 settings["timeout"] = _limited(known, name.partition(".")[2], self._value(text))
             else:
                 value = self._variable(name, text) if name in _SECRETS else self._value(text)
@@ -236,7 +236,7 @@ class Session:
         return _refuse(f"${key} is no variable of the notebook, nor of the environment")
 
     def _show_settings(self) -> None:
-        options = (self._client or Client(**self._settings))._options
+        options = (self._client or Client(**self._settings)).options
         shown = {
             name: getattr(options, name) for name in ("base_url", "path", "model", "temperature", "timeout", "retry")
         }

@@ -38,7 +38,7 @@ class Scene:
         self.since = 0.0  # when leaving began
         self.pauses = place == "buffer full"
         self._reached: dict[Place, Callable[[], object]] = {
-            "turn": lambda: client._crew._queue,
+            "turn": lambda: client._readers._queue,
             "connecting": lambda: stream.stats.attempts,
             "head": lambda: server.requests,
             "reading": lambda: stream.text,
@@ -91,10 +91,10 @@ async def scene_at(place: Place) -> AsyncIterator[Scene]:
                 tasks.start_soon(client.complete, "I was first")
                 await until(lambda: gate.waiting)
             yield Scene(place, client.with_options(base_url=nowhere) if place == "connecting" else client, server)
-            await until(lambda: readers() == server.open_connections == first and not client._crew._queue)
+            await until(lambda: readers() == server.open_connections == first and not client._readers._queue)
             assert len(server.requests) == (place != "connecting")
             gate.open()
-        if not client._connections._closed:
+        if not client._pool._closed:
             with anyio.fail_after(10):
                 assert await client.complete("Hi") == "Привет"
             await client.aclose()
@@ -340,7 +340,7 @@ async def test_a_cancellation_just_before_connecting_is_not_lost(monkeypatch: py
         stream.cancel()
         socket.socket.connect(sock, address)
 
-    monkeypatch.setattr("acytoo_sdk._exchange.LimitedSocket.connect", connect, raising=False)
+    monkeypatch.setattr("acytoo_sdk._network.sockets.LimitedSocket.connect", connect, raising=False)
     with blackhole() as nowhere:
         stream = AsyncClient(nowhere, timeout=Timeout(connect=60)).stream("Hi")
         with pytest.raises(StreamCancelledError):

@@ -592,7 +592,7 @@ def test_a_forked_child_has_connections_of_its_own_and_leaves_the_parent_s_alone
         stream = client.stream("Hi")
         gate.release()
         assert next(stream) == "Пр"
-        lock = client._connections._lock
+        lock = client._pool._lock
         with lock:  # as if another thread held it at this moment
             child = os.fork()
         if child == 0:

@@ -28,7 +28,7 @@ from acytoo_sdk import (
     StreamCancelledError,
     Timeout,
 )
-from acytoo_sdk._connections import Connections
+from acytoo_sdk._network.pool import Pool
 from acytoo_sdk.testing import FakeServer, Fault, Framing, Gate
 
 AT_ONCE = 1.0
@@ -235,15 +235,15 @@ def test_cancel_before_the_first_next_sends_nothing_and_is_told_once() -> None:
 
 def test_cancel_between_the_start_and_the_connection_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The moment at which there is no socket yet that could be shut down."""
-    transport = Connections.transport
+    transport = Pool.transport
     with FakeServer(PIECES) as server, Client(server.url) as client:
         stream = client.stream("Hi")
 
-        def cancelled_meanwhile(connections: Connections) -> object:
+        def cancelled_meanwhile(pool: Pool) -> object:
             stream.cancel()
-            return transport(connections)
+            return transport(pool)
 
-        monkeypatch.setattr(Connections, "transport", cancelled_meanwhile)
+        monkeypatch.setattr(Pool, "transport", cancelled_meanwhile)
         with pytest.raises(StreamCancelledError):
             next(stream)
         assert server.connections == 0

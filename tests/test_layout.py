@@ -22,9 +22,12 @@ ORDER = """
     _version  errors  _secrets
     _wire  _wire.framing  _wire.notices  _wire.decoder  _wire.error_bodies  _wire.dates  _wire.payloads
     protocol  _checks  _options
-    _retry  _exchange  _failures  _transport  _connections  _call  _reader  _history
-    _display.markdown  _display.output  _display  _base
-    conversation  _client  _async_client
+    _network  _network.sockets  _network.head  _network.failures  _network.connections  _network.socks
+    _network.proxies  _network.transport  _network.exchange  _network.pool
+    _streams  _streams.retry  _streams.text  _streams.reply  _streams.call  _streams.base  _streams.stream
+    _streams.reader  _streams.waker  _streams.async_stream
+    _display.markdown  _display.output  _display
+    _history  conversation  _base_client  _client  _async_client
     testing._wire  testing._gate  testing._faults  testing._answers  testing._server  testing
     provider  notebook
     cli.terminal  cli.ask  cli.app  cli  __main__
@@ -32,12 +35,12 @@ ORDER = """
 SANS_IO = ORDER[: ORDER.index("protocol") + 1]
 # The files through which a library comes in.
 DOORS = {
-    "requests": {"_transport"},
-    "urllib3": {"_transport"},
-    "socks": {"_transport"},
-    "tenacity": {"_retry"},
-    "anyio": {"_async_client"},
-    "click": {"cli.app", "cli.ask"},
+    "requests": {"_network.transport"},
+    "urllib3": {"_network.connections"},
+    "socks": {"_network.socks"},
+    "tenacity": {"_streams.retry"},
+    "anyio": {"_streams.waker"},
+    "click": {"cli.app", "cli.ask"},  # a command is declared in its own file
     "IPython": {"_display.output", "notebook"},  # what a notebook shows, and what is typed there
 }
 # Of use to a type checker only; never imported when the package runs.
@@ -113,6 +116,15 @@ def test_every_file_has_its_place_in_the_order() -> None:
     assert (PACKAGE / "py.typed").exists()
 
 
+def test_a_file_imports_only_from_those_above_it() -> None:
+    for index, name in enumerate(ORDER):
+        for module in imports_of(name):
+            room = room_of(module)
+            # The package's own namespace is for users: through it, any room could be reached.
+            assert room != "", f"{name} imports {module} from the package itself"
+            assert room is None or room in ORDER[:index], f"{name} imports {module}, which stands below it"
+
+
 def test_each_library_comes_in_by_its_doors() -> None:
     used: dict[str, set[str]] = {}
     for name in FILES:
@@ -129,6 +141,13 @@ def test_every_file_says_in_one_line_what_lives_there() -> None:
         caption = (ast.get_docstring(tree) or "").split("\n\n")[0]
         assert caption.endswith("."), f"{name or '__init__'}: {caption!r}"
         assert "\n" not in caption, f"{name or '__init__'}: {caption!r}"
+
+
+def test_no_file_is_crowded() -> None:
+    """About 300 lines are one idea; the protocol is the one that may have more."""
+    for name, path in FILES.items():
+        lines = path.read_text("utf-8").count("\n")
+        assert lines <= (450 if name == "protocol" else 400), f"{name}: {lines} lines"
 
 
 # Sans-IO

@@ -15,7 +15,7 @@ import pytest
 from fault_server import FaultServer, Script, flood
 
 from acytoo_sdk import Client
-from acytoo_sdk._call import _Text
+from acytoo_sdk._streams.text import GrowingText
 from acytoo_sdk.testing import FakeServer
 
 MIB = 2**20
@@ -179,7 +179,7 @@ def test_a_long_reply_is_kept_once() -> None:
 
 def test_a_long_text_of_tiny_pieces_is_kept_once() -> None:
     """A piece of five characters takes more than ten times as much, while it is one."""
-    text, count = _Text(), 200_000
+    text, count = GrowingText(), 200_000
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]

@@ -343,7 +343,7 @@ def test_an_error_is_a_few_lines_below_the_text_and_fails_the_cell(kernel: Kerne
     assert rest[0].startswith("Hint: ")
     assert rest[1:] == ["What had arrived is shown above.", "The full traceback: %tb"]
     assert "Traceback (most recent call last)" in full.error
-    assert "_client.py" in full.error
+    assert "stream.py" in full.error
 
 
 def test_a_notebook_stops_at_a_reply_that_broke(started: Kernel, tmp_path: Path) -> None:

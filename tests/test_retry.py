@@ -27,7 +27,7 @@ from acytoo_sdk import (
     StreamInterruptedError,
     Timeout,
 )
-from acytoo_sdk._retry import run
+from acytoo_sdk._streams.retry import run
 from acytoo_sdk.testing import FakeServer, Fault
 
 HOUR = 3600.0

@@ -9,7 +9,7 @@ import pickle
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from acytoo_sdk._secrets import MASK, Mask, Secret
@@ -122,6 +122,7 @@ def test_any_secret_is_masked_in_any_text(secrets: list[str], before: str, after
 @given(st.text(min_size=1), st.text(), st.data())
 def test_any_cut_secret_is_masked(secret: str, before: str, data: st.DataObject) -> None:
     length = data.draw(st.integers(1, len(secret)))
+    assume(secret not in (before + secret[:length])[:-1])  # a whole one that reaches into it is masked first
 
     masked = Mask([secret])(before + secret[:length], cut=True)
 

@@ -34,13 +34,6 @@ _RED, _PLAIN = "\x1b[31m", "\x1b[0m"
 _above: WeakSet[AcytooError] = WeakSet()
 
 
-class Printer(Protocol):
-    """What is asked of IPython's pretty printer."""
-
-    def text(self, text: str, /) -> None:
-        """Writes a text."""
-
-
 class Output(Protocol):
     """Where a growing text is shown."""
 

@@ -1,4 +1,4 @@
-"""What the blocking and the async client have in common: their configuration, and what their streams tell of a call."""
+"""What the blocking and the async client have in common: their configuration, and the pool they share with others."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ from collections.abc import Mapping
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
-from ._call import Call, Stats
-from ._connections import Connections
-from ._display.markdown import printable, safe_markdown
+from ._network.pool import Pool
 from ._options import Messages, Options, RetryPolicy, Timeout
-from .protocol import DEFAULT_MAX_REPLY_BYTES, DEFAULT_PATH, ReplyHead
+from ._streams.call import Call
+from .protocol import DEFAULT_MAX_REPLY_BYTES, DEFAULT_PATH
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from ._display.output import Printer
     from ._options import Changes
 
 
@@ -54,7 +52,18 @@ class BaseClient:
             strip_notices=strip_notices,
             max_reply_bytes=max_reply_bytes,
         )
-        self._connections = Connections(self._options, size=self._pool_size())
+        self._pool = Pool(self._options, size=self._pool_size())
+
+    @property
+    def options(self) -> Options:
+        """What is in force: the arguments, the environment and the defaults, checked; read-only, and shows no secret.
+
+        Example:
+            >>> from acytoo_sdk import Client
+            >>> Client("http://127.0.0.1:8000/", key="sesame").options.base_url
+            'http://127.0.0.1:8000'
+        """
+        return self._options
 
     def with_options(self, **changes: Unpack[Changes]) -> Self:
         """A client with some options changed, on the same connections; closing either closes both.
@@ -85,7 +94,7 @@ class BaseClient:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._connections = Connections(self._options, size=self._pool_size())
+        self._pool = Pool(self._options, size=self._pool_size())
 
     def _pool_size(self) -> int:
         """How many idle connections are kept."""
@@ -100,56 +109,6 @@ class BaseClient:
         retry: RetryPolicy | int | None,
     ) -> Call:
         """A call, its arguments checked; nothing is sent yet."""
-        self._connections.check_open()
+        self._pool.check_open()
         options = self._options.for_call(model=model, temperature=temperature, timeout=timeout, retry=retry)
-        return Call(self._options.request(messages, options), options, self._options, self._connections)
-
-
-class BaseStream:
-    """A stream without its verbs: what is known of its call."""
-
-    def __init__(self, call: Call) -> None:
-        self._call = call
-
-    @property
-    def started(self) -> bool:
-        """Whether a piece was asked for."""
-        return self._call.started
-
-    @property
-    def text(self) -> str:
-        """The text handed out so far, without the notice."""
-        return self._call.text
-
-    @property
-    def notice(self) -> str | None:
-        """The advertisement that was stripped after the reply; None before the end, and where there was none."""
-        return None if self._call.ended is None else self._call.notice
-
-    @property
-    def head(self) -> ReplyHead | None:
-        """Status, headers and request id of the reply; None before it arrives."""
-        return self._call.head
-
-    @property
-    def whole(self) -> bool | None:
-        """Whether the reply is complete: True or None (its framing cannot tell) at its end; else False."""
-        return self._call.whole if self._call.completed else False
-
-    @property
-    def stats(self) -> Stats:
-        """The figures so far."""
-        return self._call.stats
-
-    def __repr__(self) -> str:
-        if self._call.ended is not None:
-            state = "whole" if self.whole else "ended"
-        else:
-            state = "running" if self.started else "not started"
-        return f"<{type(self).__name__} {state}, {self.stats.characters} characters>"
-
-    def _repr_markdown_(self) -> str | None:
-        return safe_markdown(self.text) or None
-
-    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
-        printer.text(printable(self.text) or repr(self))
+        return Call(self._options.request(messages, options), options, self._options, self._pool)

@@ -1,4 +1,4 @@
-"""Retries: a `RetryPolicy` put into tenacity's terms. The only file that imports tenacity, whose types do not leave it.
+"""Retries: a `RetryPolicy` put into tenacity's terms. The only file that imports it; its types do not leave this one.
 
 What may be retried is judged in `protocol.is_retryable`; how often, and after which waits, here.
 """
@@ -13,9 +13,9 @@ from typing import TypeVar
 
 import tenacity
 
-from ._options import RetryPolicy
-from .errors import AcytooError, APIStatusError
-from .protocol import is_retryable
+from .._options import RetryPolicy
+from ..errors import APIStatusError
+from ..protocol import is_retryable
 
 _logger = logging.getLogger("acytoo_sdk")
 
@@ -53,14 +53,10 @@ def run(attempt: Callable[[], T], *, policy: RetryPolicy, deadline: float | None
         wait=wait,
         stop=stop,
         sleep=sleep,
-        before_sleep=_give_up,
+        before_sleep=_log,
         reraise=True,
     )
-    try:
-        return retrying(attempt)
-    except AcytooError as error:
-        # tenacity's frames hold the attempt's outcome, which holds the error, which holds the frames.
-        raise error.with_traceback(None)  # noqa: B904 - the same error
+    return retrying(attempt)
 
 
 def _wait(error: BaseException | None, attempt: int, policy: RetryPolicy) -> float:
@@ -79,14 +75,11 @@ def _error(state: tenacity.RetryCallState) -> BaseException | None:
     return None if state.outcome is None else state.outcome.exception()
 
 
-def _give_up(state: tenacity.RetryCallState) -> None:
+def _log(state: tenacity.RetryCallState) -> None:
     """The end of an attempt that is made again: a line in the log, without any content."""
-    error = _error(state)
     _logger.info(
         "attempt %d failed with %s; the next one in %.2f s",
         state.attempt_number,
-        type(error).__name__,
+        type(_error(state)).__name__,
         state.upcoming_sleep,
     )
-    if error is not None:
-        error.__traceback__ = None  # its frames hold the reply's reader, which holds it

@@ -1,8 +1,7 @@
-"""Readers: threads that read calls ahead of whoever consumes them. No event loop is known here.
+"""What a reading thread shares with the consumer of its call; and the pool of reading threads.
 
 Threads are daemons of ours, not an async library's workers: they outlive single awaits, starve nobody else's, and never
-hold the interpreter at its exit. Whatever a dropped stream does to its reader may happen in the middle of anything, in
-any thread, the reader's own included; so nothing here waits for a lock that the same thread may hold.
+hold the interpreter at its exit. No event loop is known here.
 """
 
 from __future__ import annotations
@@ -13,17 +12,19 @@ from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from ._call import Call
+from ..errors import AcytooError
+from .call import Call
+from .reply import without_frames
 
 # How far a thread runs ahead of its consumer, in characters: some pages of text.
 _AHEAD = 64 * 1024
 
 
 class Reader:
-    """Reads one call into a bounded buffer; tells its consumer only when that waits.
+    """Reads one call into a bounded buffer, and wakes its consumer only when that waits.
 
     Args:
-        call: what to read. It does not refer to the stream, and neither does this: a dropped stream can end both.
+        call: what to read.
 
     Attributes:
         pieces: what was read and not taken yet.
@@ -55,20 +56,20 @@ class Reader:
             self._room.put(None)
         return piece
 
-    def outcome(self) -> BaseException | None:
-        """What the call ended in, once; None for its end. Kept, the error would hold the stream that raised it."""
+    def take_error(self) -> BaseException | None:
+        """What the call ended in, once; None where it ended well."""
         error, self._error = self._error, None
         return error
 
-    def tell(self, waiting: Callable[[], None]) -> None:
-        """Calls `waiting` once, as soon as there is news; who asks looks again afterwards, whether some came before."""
-        self._waiting.append(waiting)
+    def on_ready(self, wake: Callable[[], None]) -> None:
+        """Has `wake` called once, as soon as there is news; who asks looks again afterwards, for news before that."""
+        self._waiting.append(wake)
 
     def stop(self) -> None:
         """The consumer wants no more, or is to be told something else; from any thread."""
         self._stopped = True
         self._room.put(None)
-        self._notify()
+        self._wake()
 
     def run(self) -> None:
         """Reads to the end, in the thread that calls it."""
@@ -76,10 +77,13 @@ class Reader:
             for piece in self._call.texts():
                 self.pieces.append(piece)
                 self._read += len(piece)
-                self._notify()
+                self._wake()
                 self._wait_for_room()
                 if self._stopped:
                     break
+        except AcytooError as error:
+            if not self._stopped:
+                self._error = without_frames(error)
         except BaseException as error:
             if not self._stopped:
                 self._error = error
@@ -89,7 +93,7 @@ class Reader:
     def end(self) -> None:
         """Nothing more will be read."""
         self.ended = True
-        self._notify()
+        self._wake()
 
     def _wait_for_room(self) -> None:
         while self._read - self._taken > _AHEAD and not self._stopped:
@@ -97,29 +101,29 @@ class Reader:
             if self._read - self._taken > _AHEAD:  # or some was taken before `take` could know that it matters
                 self._room.get()
 
-    def _notify(self) -> None:
+    def _wake(self) -> None:
         while self._waiting:
             try:
-                waiting = self._waiting.popleft()
+                wake = self._waiting.popleft()
             except IndexError:
                 return  # another thread was faster
-            waiting()
+            wake()
 
 
-class Crew:
-    """The threads of one client: as many readers run at once as there are places, the others in the order they came.
+class ReaderPool:
+    """The reading threads of one client: as many readers run at once as it has room for, the others wait in a queue.
 
     Args:
-        places: how many threads there may be.
+        size: how many threads there may be.
     """
 
-    def __init__(self, places: int) -> None:
-        self._places = places
+    def __init__(self, size: int) -> None:
+        self._size = size
         self._begin()
 
     def _begin(self) -> None:
         self._process = os.getpid()
-        self._free = self._places
+        self._free = self._size
         self._queue: deque[Reader] = deque()
         self._lock = threading.RLock()
 
@@ -152,10 +156,10 @@ class Crew:
     def _work(self, reader: Reader | None) -> None:
         while reader is not None:
             reader.run()
-            reader = self._leave()
+            reader = self._next()
 
-    def _leave(self) -> Reader | None:
-        """Gives a place to the next in the queue, or back."""
+    def _next(self) -> Reader | None:
+        """Whose turn it is in a thread that has become free; None: nobody's, and the thread ends."""
         with self._lock:
             if self._queue:
                 return self._queue.popleft()

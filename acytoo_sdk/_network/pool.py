@@ -1,4 +1,4 @@
-"""Connections: what a client shares with those made from it. Opened at the first call, and anew after a fork."""
+"""The pool: what a client shares with those made from it: the transport, and the streams that run on it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Protocol
 
-from ._options import Options
-from .errors import ClientClosedError
+from .._options import Options
+from ..errors import ClientClosedError
 
 if TYPE_CHECKING:
-    from ._transport import Transport
+    from .transport import Transport
 
 
 class Cancellable(Protocol):
@@ -25,8 +25,8 @@ class Cancellable(Protocol):
         """Ends it from any thread."""
 
 
-class Connections:
-    """A transport that is made when it is needed, and the streams that use it, held weakly.
+class Pool:
+    """A transport that is made when it is needed, anew after a fork; and the streams that use it, held weakly.
 
     Args:
         options: certificates and proxy are taken from here.
@@ -46,10 +46,10 @@ class Connections:
         self._transport: Transport | None = None
 
     def check_open(self) -> None:
-        """Raises if they were closed.
+        """Raises if it was closed.
 
         Raises:
-            ClientClosedError: they were.
+            ClientClosedError: it was.
         """
         if self._closed:
             raise ClientClosedError("The client is closed")
@@ -64,9 +64,9 @@ class Connections:
         """The transport of this process.
 
         Raises:
-            ClientClosedError: the connections were closed.
+            ClientClosedError: the pool was closed.
         """
-        from ._transport import Transport
+        from .transport import Transport
 
         self._leave_to_parent()
         with self._lock:
@@ -77,7 +77,7 @@ class Connections:
             return self._transport
 
     def close(self) -> None:
-        """Closes them all, and cancels the streams that have started; the others will tell of the closed client."""
+        """Closes every connection, and cancels the streams that have started; the others will say that it is closed."""
         self._leave_to_parent()
         with self._lock:
             self._closed = True

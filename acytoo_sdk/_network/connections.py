@@ -1,0 +1,155 @@
+"""urllib3's connections and pools, on our sockets: each tells the scope of its thread how far it is.
+
+The only file that imports urllib3. What connects, speaks TLS, goes through proxies and keeps idle connections is its
+code; the connecting itself is left to the scope.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import Any, cast
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util.ssl_ import create_urllib3_context
+
+from .head import StrictHTTPResponse
+from .sockets import LimitedTLSSocket, SocketScope, current_scope
+
+# More than a system keeps of what arrives, where a receive brings 8 KiB; a flood must end.
+_MOST_LATE_RECEIVES = 1024
+
+
+class Connection(HTTPConnection):
+    """A connection in the plain."""
+
+    response_class = StrictHTTPResponse
+    debuglevel = 0  # http.client's debug lines would print the body, which holds the secrets
+
+    def _new_conn(self) -> socket.socket:
+        return scope_in_use().connect(self._dns_host, self.port, list(self.socket_options or ()))
+
+    def connect(self) -> None:
+        super().connect()
+        scope_in_use().limits.connected()
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        scope = scope_in_use()
+        if scope.limits.phase == "connect" and self.sock is not None:  # kept; on a new one, TLS tickets come unasked
+            if self.is_connected or self._tunnel_host is not None:
+                scope.adopt(getattr(self.sock, "socket", self.sock))  # TLS inside TLS has the real one inside
+                scope.limits.connected()
+            else:
+                self.close()  # it ended while idle, or something came unasked; `super()` connects anew
+        try:
+            super().request(*args, **kwargs)
+        except BaseException as error:
+            scope.drop_unsent()
+            if self.sock is None and isinstance(error, ConnectionResetError):
+                raise OSError("reset while connecting") from error  # urllib3 takes a bare one for a reply come early
+            raise
+        finally:
+            if scope.limits.phase == "first_byte":
+                scope.request_sent()
+
+
+class TLSConnection(Connection, HTTPSConnection):
+    """A connection over TLS."""
+
+    def connect(self) -> None:
+        super().connect()
+        # `verify=False` says it in so many words; urllib3's warning about it would repeat it for each connection.
+        self.is_verified = True
+
+
+PoolClasses = dict[str, type[HTTPConnectionPool]]
+"""What a pool manager makes its pools of, by scheme."""
+
+
+def pool_classes(plain: type[Connection], tls: type[TLSConnection]) -> PoolClasses:
+    """Pools of these connections."""
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = plain
+
+    class TLSPool(HTTPSConnectionPool):
+        ConnectionCls = tls
+
+    return {"http": PlainPool, "https": TLSPool}
+
+
+def new_tls_context(*, verified: bool) -> ssl.SSLContext:
+    """A context whose sockets keep limits; it trusts nobody yet, or, not `verified`, anybody."""
+    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if verified else ssl.CERT_NONE)
+    context.sslsocket_class = LimitedTLSSocket
+    return context
+
+
+class RawReply:
+    """What requests reads a reply from: urllib3's response, but for its body, which comes as our framing says.
+
+    Args:
+        response: urllib3's, which has the connection.
+        reply: http.client's, below it.
+        scope: knows the framing, once the head was judged.
+    """
+
+    def __init__(self, response: urllib3.BaseHTTPResponse, reply: StrictHTTPResponse, scope: SocketScope) -> None:
+        self.status = reply.status
+        self.headers = reply.headers
+        self._response = response
+        self._reply = reply
+        self._scope = scope
+
+    def stream(self, amt: int | None = None, decode_content: bool | None = None) -> Iterator[bytes]:
+        """The bytes of the body; whatever one receive brought is one item, and nothing is decoded.
+
+        Args:
+            amt: not asked: requests' `iter_content` passes it.
+            decode_content: likewise.
+        """
+        scope, framing, receive = self._scope, self._scope.framing, self._reply.receive
+        data = b""
+        while not framing.done:
+            data = receive()
+            if scope.late:
+                data = self._with_rest(data)
+            if not data:
+                framing.receive_eof()
+                break
+            if body := framing.receive_data(data):
+                scope.limits.body_received()
+                yield body
+            if framing.error is not None:
+                raise framing.error
+            if scope.late and not framing.done:
+                raise TimeoutError("no time is left")
+        if data and framing.whole and not framing.surplus:  # behind an empty body, nobody looked for a surplus
+            self._reply.close()
+            scope.release()
+            self._response.release_conn()
+
+    def close(self) -> None:
+        """Closes the connection, unless it was given back."""
+        self._response.close()
+        cast(urllib3.HTTPResponse, self._response).release_conn()
+
+    def _with_rest(self, data: bytes) -> bytes:
+        """All that had arrived when a limit ran out: from then on a receive does not wait, and one in vain ends it."""
+        parts = [data]
+        try:
+            while parts[-1] and len(parts) < _MOST_LATE_RECEIVES:
+                parts.append(self._reply.receive())
+        except OSError:
+            self._scope.check()
+        return b"".join(parts)
+
+
+def scope_in_use() -> SocketScope:
+    """The scope that this thread uses; connections are opened in one alone."""
+    scope = current_scope()
+    assert scope is not None, "connections are opened by an Exchange"
+    return scope

@@ -1,0 +1,141 @@
+"""The transport: requests' adapter on our connections, and which certificates it trusts. The only file that imports it.
+
+No session is needed: it would only add cookies, redirects, `~/.netrc` and a look at the environment for each call, none
+of which is wanted here.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
+
+from ..errors import InvalidRequestError
+from ..protocol import Request
+from .connections import Connection, RawReply, TLSConnection, new_tls_context, pool_classes
+from .head import StrictHTTPResponse
+from .proxies import Proxies
+from .sockets import SocketScope, current_scope, use_scope
+from .socks import socks_pool_classes
+
+TIMEOUTS = requests.Timeout
+"""What requests calls a timeout, whatever its root."""
+
+_POOL_CLASSES = pool_classes(Connection, TLSConnection)
+
+
+class Transport:
+    """Connections to servers, kept for the next call; safe to share between threads.
+
+    Args:
+        verify: True: trust the environment's CA bundle, else certifi's; False: anybody; or the path of a bundle or a
+            folder.
+        proxy: the address of a proxy for everything; "" to ask the environment.
+        connections: how many idle ones are kept.
+
+    Attributes:
+        proxies: which proxy a URL goes through.
+    """
+
+    def __init__(self, *, verify: bool | str, proxy: str, connections: int) -> None:
+        self.proxies = Proxies(proxy, _environment_proxy)
+        self._adapter = _Adapter(verify, connections)
+
+    def send(self, request: Request, scope: SocketScope) -> requests.Response:
+        """Sends a request on a connection of this scope; returns its reply, of which the head was read.
+
+        Raises:
+            InvalidRequestError: the bundle of certificates, or the environment's proxy, is none.
+            Exception: whatever the stack raises.
+        """
+        prepared = requests.PreparedRequest()
+        prepared.method, prepared.url, prepared.body = request.method, request.url, request.body
+        prepared.headers = CaseInsensitiveDict({**request.headers, "content-length": str(len(request.body))})
+        proxy = self.proxies.address_for(request.url)
+        if request.url.startswith("https"):
+            self._adapter.tls()  # here: requests would take the error of a bundle that is none for an invalid URL
+        with use_scope(scope):
+            scope.check()
+            return self._adapter.send(prepared, stream=True, proxies={"all": proxy} if proxy else None)
+
+    def close(self) -> None:
+        """Closes every idle connection at once; those in use are closed by whoever reads from them."""
+        self._adapter.close()
+
+
+class _Adapter(HTTPAdapter):
+    """requests' adapter on our connections, with one policy for certificates."""
+
+    def __init__(self, verify: bool | str, connections: int) -> None:
+        self._verify = verify
+        self._context: ssl.SSLContext | None = None
+        super().__init__(pool_maxsize=connections)
+        self.poolmanager.pool_classes_by_scheme = _POOL_CLASSES
+
+    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
+        if proxy not in self.proxy_manager:
+            if proxy.lower().startswith("https"):
+                proxy_kwargs["proxy_ssl_context"] = self.tls()
+            manager = super().proxy_manager_for(proxy, **proxy_kwargs)
+            is_socks = proxy.lower().startswith("socks")
+            manager.pool_classes_by_scheme = socks_pool_classes() if is_socks else _POOL_CLASSES
+        return self.proxy_manager[proxy]
+
+    def build_connection_pool_key_attributes(
+        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
+    ) -> Any:
+        parts = urlsplit(cast(str, request.url))
+        host = {"scheme": parts.scheme, "host": parts.hostname, "port": parts.port}
+        return host, {"ssl_context": self.tls()} if parts.scheme == "https" else {}
+
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """Nothing: the context knows. What requests sets here would outlive the call, on a pool that others share."""
+
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
+        scope = current_scope()
+        if scope is None or not isinstance(scope.reply, StrictHTTPResponse):
+            return super().build_response(req, resp)  # a test's mock, whose author may look at the rest
+        response = requests.Response()
+        response.raw = RawReply(resp, scope.reply, scope)
+        return response
+
+    def close(self) -> None:
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118 - urllib3's container cannot be iterated over
+                pool = manager.pools.get(key)
+                if pool is not None:
+                    pool.close()
+        super().close()
+
+    def tls(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = _tls_context(self._verify)
+        return self._context
+
+
+def _tls_context(verify: bool | str) -> ssl.SSLContext:
+    context = new_tls_context(verified=bool(verify))
+    if verify:
+        name, bundle = ("verify", verify) if isinstance(verify, str) else _environment_bundle()
+        try:
+            context.load_verify_locations(**{"capath" if os.path.isdir(bundle) else "cafile": bundle})
+        except OSError as error:
+            raise InvalidRequestError(f"{name} names no bundle of certificates: {bundle!r}") from error
+    return context
+
+
+def _environment_bundle() -> tuple[str, str]:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        if bundle := os.environ.get(name):
+            return name, bundle
+    return "certifi", DEFAULT_CA_BUNDLE_PATH
+
+
+def _environment_proxy(url: str) -> str | None:
+    return select_proxy(url, get_environ_proxies(url, no_proxy=None))

@@ -1,0 +1,175 @@
+"""The async stream: the blocking call in a thread of its own, and the event loop that awaits its pieces.
+
+No task group and no cancel scope is open while a piece is handed out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Generator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ..errors import AcytooError, APIConnectionError, APITimeoutError, InvalidRequestError
+from .base import BaseStream, Display
+from .call import Call
+from .reader import Reader, ReaderPool
+from .waker import checkpoint, wait_until
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+# How long closing a stream waits for its thread to be gone. It wakes at once, unless it is resolving a name.
+_GRACE = 0.25
+
+
+class AsyncStream(BaseStream, AsyncGenerator[str, None]):
+    """One reply on its way: an async generator of its pieces, which keeps the text.
+
+    Leaving the loop by an exception or a cancellation closes the connection, and so does dropping the stream;
+    `aclose()`, or `async with`, does so at once. One task reads at a time; `cancel()` may come from any task or thread.
+
+    Yields:
+        Non-empty `str`; where pieces are cut carries no meaning; joined they are the reply.
+
+    Raises:
+        AcytooError: what `Stream` raises, for the same reasons. A cancellation from outside (of the task, a scope, a
+            timeout of asyncio's) comes out as itself, and ends the stream.
+    """
+
+    def __init__(self, call: Call, readers: ReaderPool, display: Display) -> None:
+        super().__init__(call, display)
+        self._readers = readers
+        self._reader = Reader(call)
+        self._read_by_task = False
+
+    async def __anext__(self) -> str:
+        if self._call.over:
+            self._call.raise_if_cancelled()
+            raise StopAsyncIteration
+        if self._read_by_task:
+            raise InvalidRequestError("This stream is being read by another task: one task reads at a time")
+        self._read_by_task = True
+        try:
+            return await self._next()
+        except AcytooError as error:
+            self._stop_reading()
+            raise self._call.finalize(error)  # noqa: B904 - it has its cause
+        except BaseException:
+            self._end()
+            raise
+        finally:
+            self._read_by_task = False
+
+    async def asend(self, value: None) -> str:
+        """The same as awaiting the next piece; a stream takes no values."""
+        return await self.__anext__()
+
+    async def athrow(self, *error: Any) -> str:
+        """Ends the stream with an exception, as for any async generator."""
+        await self.aclose()
+        return _nothing().throw(*error)
+
+    async def aclose(self) -> None:
+        """Ends the stream and closes its connection; the text stays. While another task reads, it is a `cancel()`."""
+        if self._read_by_task:
+            self.cancel()
+        else:
+            self._end()
+        if self._call.started and not self._reader.ended:
+            await wait_until(lambda: self._reader.ended, self._reader.on_ready, seconds=_GRACE, shielded=True)
+
+    async def display(self, *, raw: bool = False) -> None:
+        """Shows the reply in a notebook's cell while it arrives, as `Stream.display` does: `await stream.display()`.
+
+        Args:
+            raw: shows the text as it is.
+
+        Raises:
+            AcytooError: as reading does; what had arrived is shown.
+            ModuleNotFoundError: IPython is missing: install `acytoo-sdk[notebook]`.
+        """
+        async with self:
+            with self._display.output(self.text, raw=raw) as shown:
+                async for piece in self:
+                    shown.add(piece)
+
+    async def read(self) -> str:
+        """Reads the rest of the stream; returns all of its text, also what had been handed out before."""
+        async for _ in self:
+            pass
+        return self.text
+
+    def cancel(self) -> None:
+        """Ends the stream from any task or thread: its connection closes now.
+
+        A reader that waits wakes at once in `StreamCancelledError`; otherwise the next piece awaited raises it, once.
+        Nothing more is handed out; the text stays. A stream that has ended is unaffected.
+        """
+        if self._call.cancel():
+            self._stop_reading()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        if self._call.started and not self._call.over:
+            self._end()
+
+    async def _next(self) -> str:
+        call, reader = self._call, self._reader
+        if not call.started:
+            await self._start()
+        elif reader.ready():
+            await checkpoint()
+        if not reader.ready():
+            await wait_until(reader.ready, reader.on_ready)
+        call.raise_if_cancelled()
+        if reader.pieces:
+            return call.deliver(reader.take())
+        if (error := reader.take_error()) is not None:
+            try:
+                raise error
+            finally:
+                del error  # the frame it is raised in must not hold it
+        call.complete()
+        raise StopAsyncIteration
+
+    async def _start(self) -> None:
+        """Begins to read, or waits for that turn: as long as `total` allows."""
+        call, reader = self._call, self._reader
+        call.start()
+        await checkpoint()  # imports what anyio needs for this loop, before the thread imports the rest
+        if call.over:
+            reader.end()
+            return
+        try:
+            runs = self._readers.add(reader)
+        except RuntimeError as error:
+            reader.end()
+            raise APIConnectionError("The system has no more threads for another stream") from error
+        if runs or call.deadline is None:
+            return
+        in_time = await wait_until(reader.ready, reader.on_ready, seconds=call.deadline - time.monotonic())
+        if not in_time and self._readers.remove(reader):
+            hint = "raise max_streams=, or Timeout(total=...)"
+            raise APITimeoutError("The total limit ran out before the stream had its turn", phase="total", hint=hint)
+
+    def _stop_reading(self) -> None:
+        if not self._reader.ended:
+            self._readers.remove(self._reader)
+            self._reader.stop()
+
+    def _end(self) -> None:
+        """No more pieces: whatever still reads stops, and is not told of."""
+        self._call.close()
+        self._stop_reading()
+
+
+def _nothing() -> Generator[str, None, None]:
+    yield ""

@@ -1,0 +1,101 @@
+"""What the blocking and the async stream have in common: what they tell of their call."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from ..protocol import ReplyHead
+from .call import Call, CallState
+from .text import Stats
+
+
+class Printer(Protocol):
+    """What is asked of IPython's pretty printer."""
+
+    def text(self, text: str, /) -> None:
+        """Writes a text."""
+
+
+class Output(Protocol):
+    """Where a growing text is shown."""
+
+    def add(self, piece: str) -> None:
+        """Shows one more piece, soon."""
+
+
+class Display(Protocol):
+    """How texts are shown. A client hands it to its streams, which need to know nothing of notebooks and terminals."""
+
+    def printable(self, text: str, /) -> str:
+        """The text without control characters."""
+
+    def safe_markdown(self, text: str, /) -> str:
+        """The text as Markdown that does nothing when it is shown."""
+
+    def output(self, text: str = "", *, raw: bool = False) -> AbstractContextManager[Output]:
+        """Shows a text that grows until the block is left."""
+
+    def failing_in_brief(self) -> AbstractContextManager[None]:
+        """Shows an error of the block in a few lines."""
+
+
+class BaseStream:
+    """A stream without its verbs: what is known of its call.
+
+    Args:
+        call: what it reads.
+        display: shows it.
+    """
+
+    def __init__(self, call: Call, display: Display) -> None:
+        self._call = call
+        self._display = display
+
+    @property
+    def started(self) -> bool:
+        """Whether a piece was asked for."""
+        return self._call.started
+
+    @property
+    def text(self) -> str:
+        """The text handed out so far, without the notice."""
+        return self._call.text
+
+    @property
+    def notice(self) -> str | None:
+        """The advertisement that was stripped after the reply; None before the end, and where there was none."""
+        return self._call.facts.notice if self._call.over else None
+
+    @property
+    def head(self) -> ReplyHead | None:
+        """Status, headers and request id of the reply; None before it arrives."""
+        return self._call.facts.head
+
+    @property
+    def whole(self) -> bool | None:
+        """Whether the reply is complete: True or None (its framing cannot tell) at its end; else False."""
+        return self._call.facts.whole if self._call.state is CallState.COMPLETED else False
+
+    @property
+    def stats(self) -> Stats:
+        """The figures so far."""
+        return self._call.stats
+
+    def __repr__(self) -> str:
+        if self._call.over:
+            state = "whole" if self.whole else "ended"
+        else:
+            state = "running" if self.started else "not started"
+        return f"<{type(self).__name__} {state}, {self.stats.characters} characters>"
+
+    def _repr_markdown_(self) -> str | None:
+        return self._display.safe_markdown(self.text) or None
+
+    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
+        printer.text(self._display.printable(self.text) or repr(self))
+
+
+def call_of(stream: BaseStream) -> Call:
+    """The call of a stream, for who wants to know how it ended after the stream was dropped."""
+    return stream._call

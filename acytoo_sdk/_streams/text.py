@@ -1,0 +1,66 @@
+"""The text of a stream so far, and its figures."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+_MANY = 1024  # pieces of text that wait to be joined: a short `str` takes ten times its characters
+
+
+@dataclass(frozen=True)
+class Stats:
+    """The figures of one stream, so far.
+
+    Attributes:
+        attempts: requests sent.
+        first_piece_after: seconds from the first `next()` to the first piece; None before it.
+        elapsed: seconds from the first `next()` to the end, or to now; 0.0 before it.
+        pieces: pieces handed out.
+        characters: characters handed out.
+    """
+
+    attempts: int
+    first_piece_after: float | None
+    elapsed: float
+    pieces: int
+    characters: int
+
+
+class GrowingText:
+    """A text that grows by pieces. One thread adds; any may look.
+
+    `io.StringIO` would do, but from Python 3.13 on it keeps a copy of its own beside the text that was looked at.
+
+    Attributes:
+        pieces: how many were added.
+        characters: how many they have.
+    """
+
+    def __init__(self) -> None:
+        self.pieces = 0
+        self.characters = 0
+        self._parts: list[str] = []
+        self._recent: list[str] = []
+        self._lock = threading.Lock()
+
+    def add(self, piece: str) -> None:
+        """Takes one more piece."""
+        self.pieces += 1
+        self.characters += len(piece)
+        self._recent.append(piece)
+        if len(self._recent) >= _MANY:
+            with self._lock:
+                self._parts.append("".join(self._take_recent()))
+
+    def joined(self) -> str:
+        """All of the text."""
+        with self._lock:
+            text = "".join([*self._parts, *self._take_recent()])  # of one part, that part itself
+            self._parts = [text]
+            return text
+
+    def _take_recent(self) -> list[str]:
+        pieces = self._recent[:]
+        del self._recent[: len(pieces)]  # one more may be there by now
+        return pieces
