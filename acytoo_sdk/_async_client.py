@@ -51,7 +51,7 @@ class AsyncClient(BaseClient):
 
     def __init__(self, base_url: str | None = None, *, max_streams: int = 100, **arguments: Unpack[Arguments]) -> None:
         self._max_streams = check_count("max_streams", max_streams)
-        super().__init__(base_url, **arguments)
+        super().__init__({"base_url": base_url, **arguments})
         self._readers = ReaderPool(max_streams)
 
     def stream(

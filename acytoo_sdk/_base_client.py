@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from ._network.pool import Pool
 from ._options import Messages, Options, RetryPolicy, Timeout
 from ._streams.call import Call
-from .protocol import DEFAULT_MAX_REPLY_BYTES, DEFAULT_PATH
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -20,38 +19,8 @@ if TYPE_CHECKING:
 class BaseClient:
     """A client without its verbs."""
 
-    def __init__(
-        self,
-        base_url: str | None = None,
-        *,
-        key: str | None = None,
-        password: str | None = None,
-        model: str | None = None,
-        temperature: float | None = None,
-        path: str = DEFAULT_PATH,
-        headers: Mapping[str, str] | None = None,
-        timeout: Timeout | float | None = Timeout(),  # noqa: B008 - frozen
-        retry: RetryPolicy | int = RetryPolicy(),  # noqa: B008 - frozen
-        proxy: str | None = None,
-        verify: bool | str = True,
-        strip_notices: bool = True,
-        max_reply_bytes: int | None = DEFAULT_MAX_REPLY_BYTES,
-    ) -> None:
-        self._options = Options.of(
-            base_url=base_url,
-            key=key,
-            password=password,
-            model=model,
-            temperature=temperature,
-            path=path,
-            headers=headers,
-            timeout=timeout,
-            retry=retry,
-            proxy=proxy,
-            verify=verify,
-            strip_notices=strip_notices,
-            max_reply_bytes=max_reply_bytes,
-        )
+    def __init__(self, arguments: Mapping[str, object]) -> None:
+        self._options = Options.of(arguments)
         self._pool = Pool(self._options, size=self._pool_size())
 
     @property
@@ -83,7 +52,7 @@ class BaseClient:
             Client(base_url='http://127.0.0.1:8000', model='other')
         """
         client = object.__new__(type(self))
-        client.__dict__.update(self.__dict__, _options=self._options.changed(changes))
+        client.__dict__.update(self.__dict__, _options=self._options.changed({**changes}))
         return client
 
     def __repr__(self) -> str:

@@ -60,6 +60,11 @@ def check_text(name: str, value: object, *, empty: bool = False) -> str:
     return value
 
 
+def check_secret(name: str, value: object) -> Secret:
+    """A text, or none, that never shows."""
+    return Secret(check_text(name, value, empty=True))
+
+
 def check_flag(name: str, value: object) -> bool:
     """True or False, not merely truthy."""
     if not isinstance(value, bool):
@@ -98,19 +103,24 @@ def check_count(name: str, value: object) -> int:
     return value
 
 
-def check_temperature(value: object) -> float:
+def check_bound(name: str, value: object) -> int | None:
+    """An int of 1 or more; None for no bound."""
+    return None if value is None else check_count(name, value)
+
+
+def check_temperature(name: str, value: object) -> float:
     """0 to 2."""
-    return check_number("temperature", value, least=0, most=2)
+    return check_number(name, value, least=0, most=2)
 
 
-def check_verify(value: object) -> bool | str:
+def check_verify(name: str, value: object) -> bool | str:
     """Whether to verify certificates, or the path of a CA bundle that exists."""
     if isinstance(value, bool):
         return value
     if not isinstance(value, str):
-        raise InvalidRequestError(f"verify must be True, False or the path of a CA bundle, not {type_name(value)}")
+        raise InvalidRequestError(f"{name} must be True, False or the path of a CA bundle, not {type_name(value)}")
     if not os.path.exists(value):
-        raise InvalidRequestError(f"verify names no file or folder: {value!r}")
+        raise InvalidRequestError(f"{name} names no file or folder: {value!r}")
     return value
 
 
@@ -133,14 +143,20 @@ def check_base_url(name: str, value: object) -> str:
     return f"{scheme.lower()}://{address}/{_quoted(path)}".rstrip("/")
 
 
-def check_path(value: object) -> str:
+def check_path(name: str, value: object) -> str:
     """A path from its slash on, percent-encoded."""
-    path = check_text("path", value)
+    path = check_text(name, value)
     if not path.startswith("/") or _BLANK_OR_CONTROL.search(path) or "#" in path or "\\" in path:
         raise InvalidRequestError(
-            "path must be a str that begins with a slash, without blanks, backslashes, control characters or a fragment"
+            f"{name} must be a str that begins with a slash, without blanks, backslashes, control characters or a "
+            "fragment"
         )
     return _quoted(path)
+
+
+def check_secret_proxy(name: str, value: object) -> Secret:
+    """A proxy's address, which never shows."""
+    return Secret(check_proxy(name, value))
 
 
 def check_proxy(name: str, value: object) -> str:
@@ -159,11 +175,11 @@ def check_proxy(name: str, value: object) -> str:
     return f"{scheme}://{found['credentials'] or ''}{address}"
 
 
-def check_headers(value: object) -> tuple[tuple[str, Secret], ...]:
+def check_headers(name: str, value: object) -> tuple[tuple[str, Secret], ...]:
     """Headers by name in lower case, each value a secret, since it may be one."""
     if not isinstance(value, Mapping):
-        raise InvalidRequestError(f"headers must be a mapping of str to str, not {type_name(value)}")
-    return tuple((_header_name(name).lower(), Secret(_header_value(name, text))) for name, text in value.items())
+        raise InvalidRequestError(f"{name} must be a mapping of str to str, not {type_name(value)}")
+    return tuple((_header_name(key).lower(), Secret(_header_value(key, text))) for key, text in value.items())
 
 
 def _check_message(place: str, message: object) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from ._base_client import BaseClient
 from ._options import Messages, RetryPolicy, Timeout
 from ._streams.stream import Stream
 from .conversation import Conversation
-from .protocol import Message
+from .protocol import DEFAULT_MAX_REPLY_BYTES, DEFAULT_PATH, Message
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -50,6 +50,41 @@ class Client(BaseClient):
         ...     client.complete("Hi")
         'Hello!'
     """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        key: str | None = None,
+        password: str | None = None,
+        model: str | None = None,
+        temperature: float | None = None,
+        path: str = DEFAULT_PATH,
+        headers: Mapping[str, str] | None = None,
+        timeout: Timeout | float | None = Timeout(),  # noqa: B008 - frozen
+        retry: RetryPolicy | int = RetryPolicy(),  # noqa: B008 - frozen
+        proxy: str | None = None,
+        verify: bool | str = True,
+        strip_notices: bool = True,
+        max_reply_bytes: int | None = DEFAULT_MAX_REPLY_BYTES,
+    ) -> None:
+        super().__init__(
+            {
+                "base_url": base_url,
+                "key": key,
+                "password": password,
+                "model": model,
+                "temperature": temperature,
+                "path": path,
+                "headers": headers,
+                "timeout": timeout,
+                "retry": retry,
+                "proxy": proxy,
+                "verify": verify,
+                "strip_notices": strip_notices,
+                "max_reply_bytes": max_reply_bytes,
+            }
+        )
 
     def stream(
         self,

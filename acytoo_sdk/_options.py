@@ -1,26 +1,29 @@
-"""Options: `Timeout`, `RetryPolicy`, and everything a client is told, checked.
+"""Options: everything a client can be told, each said once with its check, its default and its variable.
 
-Arguments, environment variables and defaults meet here, once; a bad one ends in a sentence that names it. Nothing is
-opened or sent.
+Arguments, environment variables and defaults meet here; a bad one ends in a sentence that names it. Nothing is opened
+or sent. A new option is a field of `Options`, a line in the types of the keywords below it, and its place in the
+signature and the docstring of `Client`, which people and editors read.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields, replace
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ._checks import (
     check_base_url,
+    check_bound,
     check_count,
     check_flag,
     check_headers,
     check_messages,
     check_number,
     check_path,
-    check_proxy,
+    check_secret,
+    check_secret_proxy,
     check_temperature,
     check_text,
     check_verify,
@@ -30,7 +33,9 @@ from ._secrets import Secret, header_secrets
 from .errors import InvalidRequestError
 from .protocol import (
     DEFAULT_BASE_URL,
+    DEFAULT_MAX_REPLY_BYTES,
     DEFAULT_MODEL,
+    DEFAULT_PATH,
     DEFAULT_TEMPERATURE,
     Message,
     Request,
@@ -111,105 +116,86 @@ class RetryPolicy:
         check_number("retry.retry_after_max", self.retry_after_max, least=0)
 
 
-class _Shared(TypedDict, total=False):
-    key: str | None
-    password: str | None
-    model: str | None
-    temperature: float | None
-    path: str
-    headers: Mapping[str, str] | None
-    timeout: Timeout | float | None
-    retry: RetryPolicy | int
-    strip_notices: bool
-    max_reply_bytes: int | None
+def check_timeout(name: str, value: object) -> Timeout:
+    """Limits; a number is the one on everything, None switches all of them off."""
+    if isinstance(value, Timeout):
+        return value
+    if value is None:
+        return Timeout(connect=None, first_byte=None, idle=None, total=None)
+    return Timeout(total=check_number(name, value, above=0))
 
 
-class Changes(_Shared, total=False):
-    """What `with_options` may change: the constructor's arguments but `verify` and `proxy`."""
+def check_retry(name: str, value: object) -> RetryPolicy:
+    """A policy; an int is its number of attempts."""
+    if isinstance(value, RetryPolicy):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidRequestError(f"{name} must be a RetryPolicy or an int (the attempts), not {type_name(value)}")
+    return RetryPolicy(attempts=check_count(name, value))
 
-    base_url: str | None
+
+def _seconds(text: str) -> float | None:
+    return None if text.lower() == "none" else float(text)
 
 
-class Arguments(_Shared, total=False):
-    """The keywords of `Client`."""
+@dataclass(frozen=True)
+class Option:
+    """What is known of one option besides its type and its default.
 
-    proxy: str | None
-    verify: bool | str
+    Attributes:
+        check: takes the argument's name and value, and returns the value as it will be used.
+        optional: whether None stands for the environment's value, or the default; else None is a value like others.
+        variable: the environment variable that speaks where the argument does not; None: there is none.
+        of_pool: whether it belongs to the connections, which clients share, and so cannot be changed.
+        from_text: reads what a person typed, raising ValueError; None: it is not for typing.
+    """
+
+    check: Callable[[str, Any], object]
+    optional: bool = False
+    variable: str | None = None
+    of_pool: bool = False
+    from_text: Callable[[str], object] | None = None
+
+
+def _option(check: Callable[[str, Any], object], default: object, **more: Any) -> Any:
+    return field(default=default, metadata={"option": Option(check, **more)})
 
 
 @dataclass(frozen=True)
 class Options:
     """What a client was told, with the environment and the defaults filled in; shows no secret."""
 
-    base_url: str
-    path: str
-    key: Secret
-    password: Secret
-    model: str
-    temperature: float
-    headers: tuple[tuple[str, Secret], ...]
-    timeout: Timeout
-    retry: RetryPolicy
-    proxy: Secret
-    verify: bool | str
-    strip_notices: bool
-    max_reply_bytes: int | None
+    base_url: str = _option(check_base_url, DEFAULT_BASE_URL, optional=True, variable="ACYTOO_BASE_URL", from_text=str)
+    path: str = _option(check_path, DEFAULT_PATH, from_text=str)
+    model: str = _option(check_text, DEFAULT_MODEL, optional=True, variable="ACYTOO_MODEL", from_text=str)
+    temperature: float = _option(check_temperature, DEFAULT_TEMPERATURE, optional=True, from_text=float)
+    timeout: Timeout = _option(check_timeout, Timeout(), from_text=_seconds)
+    retry: RetryPolicy = _option(check_retry, RetryPolicy(), from_text=int)
+    key: Secret = _option(check_secret, Secret(), optional=True, variable="ACYTOO_KEY", from_text=str)
+    password: Secret = _option(check_secret, Secret(), optional=True, variable="ACYTOO_PASSWORD", from_text=str)
+    headers: tuple[tuple[str, Secret], ...] = _option(check_headers, (), optional=True)
+    strip_notices: bool = _option(check_flag, True)
+    max_reply_bytes: int | None = _option(check_bound, DEFAULT_MAX_REPLY_BYTES)
+    proxy: Secret = _option(check_secret_proxy, Secret(), optional=True, of_pool=True)
+    verify: bool | str = _option(check_verify, True, of_pool=True)
 
     @classmethod
-    def of(
-        cls,
-        *,
-        base_url: str | None,
-        key: str | None,
-        password: str | None,
-        model: str | None,
-        temperature: float | None,
-        path: str,
-        headers: Mapping[str, str] | None,
-        timeout: Timeout | float | None,
-        retry: RetryPolicy | int,
-        proxy: str | None,
-        verify: bool | str,
-        strip_notices: bool,
-        max_reply_bytes: int | None,
-    ) -> Self:
-        """Checks the arguments of a client and fills in the environment and the defaults."""
-        return cls(
-            base_url=check_base_url(*_given("base_url", base_url, "ACYTOO_BASE_URL", DEFAULT_BASE_URL)),
-            path=check_path(path),
-            key=Secret(check_text(*_given("key", key, "ACYTOO_KEY", ""), empty=True)),
-            password=Secret(check_text(*_given("password", password, "ACYTOO_PASSWORD", ""), empty=True)),
-            model=check_text(*_given("model", model, "ACYTOO_MODEL", DEFAULT_MODEL)),
-            temperature=check_temperature(DEFAULT_TEMPERATURE if temperature is None else temperature),
-            headers=check_headers({} if headers is None else headers),
-            timeout=_timeout(timeout),
-            retry=_retry(retry),
-            proxy=Secret("" if proxy is None else check_proxy("proxy", proxy)),
-            verify=check_verify(verify),
-            strip_notices=check_flag("strip_notices", strip_notices),
-            max_reply_bytes=None if max_reply_bytes is None else check_count("max_reply_bytes", max_reply_bytes),
-        )
+    def of(cls, arguments: Mapping[str, object]) -> Self:
+        """Checks the arguments of a client, and fills in the environment and the defaults."""
+        return cls(**{each.name: _value(each, arguments) for each in fields(cls)})
 
-    def changed(self, changes: Mapping[str, Any]) -> Options:
+    def changed(self, changes: Mapping[str, object]) -> Self:
         """The same options with some of them replaced, checked like a constructor's."""
+        known = {each.name: each for each in fields(self)}
         for name in changes:
-            if name in ("verify", "proxy"):
+            if name not in known:
+                changeable = ", ".join(other for other in known if not OPTIONS[other].of_pool)
+                raise InvalidRequestError(f"with_options() has no option {name!r}; it takes {changeable}")
+            if OPTIONS[name].of_pool:
                 raise InvalidRequestError(
                     f"{name} belongs to the connection pool and cannot be changed: make a new Client"
                 )
-            if name not in Changes.__annotations__:
-                raise InvalidRequestError(
-                    f"with_options() has no option {name!r}; it takes {', '.join(Changes.__annotations__)}"
-                )
-        plain: dict[str, Any] = {
-            **{name: getattr(self, name) for name in Changes.__annotations__},
-            "key": self.key.reveal(),
-            "password": self.password.reveal(),
-            "headers": self.plain_headers,
-            "proxy": self.proxy.reveal() or None,
-            "verify": self.verify,
-        }
-        return Options.of(**{**plain, **changes})
+        return replace(self, **{name: _value(known[name], changes) for name in changes})
 
     @property
     def plain_headers(self) -> dict[str, str]:
@@ -236,9 +222,9 @@ class Options:
         """The options of one call: its own, where given, else the client's."""
         return CallOptions(
             model=self.model if model is None else check_text("model", model),
-            temperature=self.temperature if temperature is None else check_temperature(temperature),
-            timeout=self.timeout if timeout is ... else _timeout(timeout),
-            retry=self.retry if retry is None else _retry(retry),
+            temperature=self.temperature if temperature is None else check_temperature("temperature", temperature),
+            timeout=self.timeout if timeout is ... else check_timeout("timeout", timeout),
+            retry=self.retry if retry is None else check_retry("retry", retry),
         )
 
     def request(self, messages: Messages, call: CallOptions) -> Request:
@@ -265,25 +251,44 @@ class CallOptions:
     retry: RetryPolicy
 
 
-def _given(name: str, value: object, variable: str, default: str) -> tuple[str, object]:
-    """An argument, its environment variable (empty ones count as unset) or its default; and its name for an error."""
-    if value is not None:
-        return name, value
-    from_environment = os.environ.get(variable)
-    return (variable, from_environment) if from_environment else (name, default)
+OPTIONS: dict[str, Option] = {each.name: each.metadata["option"] for each in fields(Options)}
+"""Every option by its name."""
 
 
-def _timeout(value: object) -> Timeout:
-    if isinstance(value, Timeout):
-        return value
-    if value is None:
-        return Timeout(connect=None, first_byte=None, idle=None, total=None)
-    return Timeout(total=check_number("timeout", value, above=0))
+def _value(of: Field[Any], arguments: Mapping[str, object]) -> Any:
+    """The value of an option: the argument, else its environment variable (an empty one is unset), or the default."""
+    option: Option = of.metadata["option"]
+    if of.name in arguments and not (option.optional and arguments[of.name] is None):
+        return option.check(of.name, arguments[of.name])
+    if option.variable is not None and (from_environment := os.environ.get(option.variable)):
+        return option.check(option.variable, from_environment)
+    return of.default
 
 
-def _retry(value: object) -> RetryPolicy:
-    if isinstance(value, RetryPolicy):
-        return value
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidRequestError(f"retry must be a RetryPolicy or an int (the attempts), not {type_name(value)}")
-    return RetryPolicy(attempts=check_count("retry", value))
+# The keywords, for type checkers.
+
+
+class _Keywords(TypedDict, total=False):
+    key: str | None
+    password: str | None
+    model: str | None
+    temperature: float | None
+    path: str
+    headers: Mapping[str, str] | None
+    timeout: Timeout | float | None
+    retry: RetryPolicy | int
+    strip_notices: bool
+    max_reply_bytes: int | None
+
+
+class Changes(_Keywords, total=False):
+    """What `with_options` may change: the constructor's arguments but `verify` and `proxy`."""
+
+    base_url: str | None
+
+
+class Arguments(_Keywords, total=False):
+    """The keywords of `Client`."""
+
+    proxy: str | None
+    verify: bool | str

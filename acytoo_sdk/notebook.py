@@ -12,13 +12,14 @@ import os
 import shlex
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from ._checks import check_secret
 from ._client import Client
 from ._display.output import show_in_brief
-from ._options import Timeout
+from ._options import OPTIONS, Timeout
 from .conversation import Conversation
 from .errors import AcytooError
 
@@ -55,7 +56,7 @@ that way only: what is typed here is saved with the notebook. ACYTOO_BASE_URL, A
 ACYTOO_MODEL are honoured. A reply that is stopped or breaks leaves the conversation as it was, and fails its cell.
 """
 
-_SECRETS = ("key", "password")
+_SECRETS = [name for name, option in OPTIONS.items() if option.check is check_secret]
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
@@ -237,11 +238,11 @@ class Session:
 
     def _show_settings(self) -> None:
         options = (self._client or Client(**self._settings)).options
-        shown = {
-            name: getattr(options, name) for name in ("base_url", "path", "model", "temperature", "timeout", "retry")
-        }
-        shown |= {name: "set" if getattr(options, name).reveal() else "not set" for name in _SECRETS}
-        print("\n".join(f"{name:12} {value}" for name, value in shown.items()))
+        for name, option in OPTIONS.items():
+            if option.from_text is not None:
+                value = getattr(options, name)
+                shown = value if name not in _SECRETS else "set" if value else "not set"
+                print(f"{name:12} {shown}")
 
     def _show_history(self) -> None:
         if self._conversation is None:
@@ -296,26 +297,22 @@ def _client(settings: Mapping[str, Any], given: Client | None) -> Client:
 
 def _parsed(name: str, value: Any) -> Any:
     """The value of a setting; what it may be is for the client to say."""
+    option = OPTIONS.get(name)
+    if option is None or option.from_text is None:
+        return _refuse(f"no setting is called {name!r}; %acytoo shows them")
     if not isinstance(value, str):
         return value
     try:
-        if name == "temperature":
-            return float(value)
-        if name == "timeout":
-            return None if value.lower() == "none" else float(value)
-        if name == "retry":
-            return int(value)
+        return option.from_text(value)
     except ValueError:
-        _refuse(f"{name} must be a number, not {value!r}")
-    if name in ("base_url", "path", "model", *_SECRETS):
-        return value
-    return _refuse(f"no setting is called {name!r}; %acytoo shows them")
+        return _refuse(f"{name} must be a number, not {value!r}")
 
 
 def _limited(known: Timeout, limit: str, value: object) -> Timeout:
     """A timeout with one limit changed."""
-    if limit not in ("connect", "first_byte", "idle", "total"):
-        _refuse("timeout has the limits connect, first_byte, idle and total")
+    limits = [each.name for each in fields(known)]
+    if limit not in limits:
+        _refuse(f"timeout has the limits {', '.join(limits[:-1])} and {limits[-1]}")
     return replace(known, **{limit: _parsed("timeout", value)})
 
 
