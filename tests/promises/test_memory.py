@@ -54,7 +54,7 @@ class Gauge:
     def __init__(self) -> None:
         command = [sys.executable, "-c", CHILD]
         self.process = subprocess.Popen(
-            command, cwd=Path(__file__).parent.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command, cwd=Path(__file__).parents[2], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def growth(self, server: FaultServer | FakeServer, **arguments: object) -> tuple[str, int, int]:

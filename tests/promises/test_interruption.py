@@ -397,7 +397,7 @@ def test_the_interpreter_exits_at_once_and_silently_with(what: str) -> None:
         [sys.executable, "-c", script],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parents[2],
         text=True,
     )
     with process:
