@@ -26,7 +26,8 @@ from typing import Any, Literal
 
 import pytest
 import trustme
-from cases import CALM, CASES, CHUNKED, CLOSED, END, OK, RETRY, Case, Certificate, after, chunk, head, sized
+from cases import CASES
+from cases.case import CALM, CHUNKED, CLOSED, END, OK, RETRY, Case, Certificate, after, chunk, head, sized
 from fault_server import FaultServer, Script, Step, bye, fin, flood, held, pause, rst, stall, told, wait_for
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 import anyio
 import pytest
-from cases import CASES, RETRY, Case
+from cases import CASES
+from cases.case import RETRY, Case
 from fault_server import FaultServer
 from loops import LOOPS
 
