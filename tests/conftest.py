@@ -17,6 +17,9 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
+# What the helpers of a wing assert is shown as what its tests assert.
+pytest.register_assert_rewrite("reply_readers")
+
 _STEERING = (
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
