@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -42,6 +43,12 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def ctrl_c_works() -> None:
     """Whoever starts the tests in the background may have SIGINT ignored, here and in every child."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(params=["blocking", "asyncio", "trio"])
+def flavour(request: pytest.FixtureRequest) -> str:
+    """The kinds of clients: the async one on each loop."""
+    return cast(str, request.param)
 
 
 @pytest.fixture(autouse=True)
