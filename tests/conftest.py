@@ -19,7 +19,7 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.load_profile("patient")
 
 # What the helpers of a wing assert is shown as what its tests assert.
-pytest.register_assert_rewrite("reply_readers")
+pytest.register_assert_rewrite("reply_readers", "bare_client")
 
 _STEERING = (
     "REQUESTS_CA_BUNDLE",
@@ -64,6 +64,15 @@ def nothing_stays_behind() -> Iterator[None]:
         time.sleep(0.01)
 
 
+@pytest.fixture
+def nothing_stays_for_a_moment() -> Iterator[None]:
+    """Fails a test after which a thread or a socket is not gone at once."""
+    threads, sockets = set(threading.enumerate()), open_sockets()
+    yield
+    assert set(threading.enumerate()) <= threads
+    assert open_sockets() <= sockets
+
+
 def running_threads() -> set[threading.Thread]:
     """All threads but those that trio keeps, idle, for its next `to_thread`."""
     return {thread for thread in threading.enumerate() if not thread.name.startswith("Trio thread")}
@@ -76,3 +85,7 @@ def open_descriptors() -> set[str]:
         with contextlib.suppress(OSError):  # that of the listing itself
             links.add(os.readlink(f"/proc/self/fd/{descriptor}"))
     return {link for link in links if not link.startswith("/")}
+
+
+def open_sockets() -> set[str]:
+    return {link for link in open_descriptors() if link.startswith("socket:")}
