@@ -99,7 +99,7 @@ class Kernel:
 
     def close(self) -> None:
         self.client.stop_channels()
-        self.manager.shutdown_kernel(now=True)
+        self.manager.shutdown_kernel()
         self.client.context.term()
 
 
@@ -130,7 +130,6 @@ def execute(folder: Path, *cells: str) -> Any:
         notebook,
         timeout=30,
         kernel_name="python3",
-        shutdown_kernel="immediate",
         resources={"metadata": {"path": folder}},
     )
     try:
