@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from acytoo_sdk._secrets import MASK, Mask, Secret
+from acytoo_sdk._secrets import MASK, Mask, Secret, header_secrets
 
 PLAIN = "sk-Abc123"
 ODD = "p\"a's/s\\w&<ö€😀> +%d\n"
@@ -103,6 +103,10 @@ def test_secrets_are_no_patterns() -> None:
 
 def test_a_mask_does_not_show_its_secrets() -> None:
     assert PLAIN not in repr(Mask([PLAIN])) + str(Mask([PLAIN]))
+
+
+def test_basic_credentials_that_are_not_base64_are_masked_as_they_are() -> None:
+    assert set(header_secrets("authorization", "Basic abcde")) == {"Basic abcde", "abcde", ""}
 
 
 def test_a_lone_surrogate_is_masked_too() -> None:
