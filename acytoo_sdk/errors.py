@@ -20,7 +20,8 @@
     ├─ StreamCancelledError          cancelled from elsewhere while this reader was waiting
     └─ ClientClosedError             the client was closed before this call
 
-Only data lives here: which reply leads to which error is judged in `protocol`, what the network did in `_transport`.
+Only data lives here: which reply leads to which error is judged in `protocol`, what the network did in
+`_network.failures`.
 """
 
 from __future__ import annotations

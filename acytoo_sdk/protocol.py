@@ -18,7 +18,7 @@ from ._secrets import Mask
 from ._version import __version__
 from ._wire.dates import delay
 from ._wire.decoder import TextDecoder
-from ._wire.error_bodies import CHALLENGE, JSON_ERROR, PAGE, BodySniffer, ErrorKind
+from ._wire.error_bodies import CHALLENGE, JSON_ERROR, PAGE, BodySniffer, ErrorKind, proxy_credentials_error
 from ._wire.framing import CloseDelimitedReader, FramingError, FramingReader, framing_of, join_headers
 from ._wire.payloads import Message as Message
 from ._wire.payloads import Role as Role
@@ -408,12 +408,6 @@ def _status_error(head: ReplyHead, wait: float | None, body: str, said: str) -> 
         retryable=retryable,
         hint=hint,
     )
-
-
-def proxy_credentials_error(proxy: str) -> APIConnectionError:
-    """The status 407, whoever sends it; `proxy` begins the sentence."""
-    hint = "put them into the proxy's address: http://USER:PASSWORD@HOST:PORT"
-    return APIConnectionError(f"{proxy} asks for credentials (HTTP 407)", retryable=False, hint=hint)
 
 
 def is_retryable(error: BaseException) -> bool:

@@ -28,7 +28,7 @@ ORDER = """
     _streams.reader  _streams.waker  _streams.async_stream
     _display.markdown  _display.output  _display
     _history  conversation  _base_client  _client  _async_client
-    testing._wire  testing._gate  testing._faults  testing._answers  testing._server  testing
+    testing._wire  testing._gate  testing._faults  testing._answers  testing._connection  testing._server  testing
     provider  notebook
     cli.terminal  cli.ask  cli.app  cli  __main__
 """.split()  # noqa: SIM905
@@ -134,6 +134,18 @@ def test_each_library_comes_in_by_its_doors() -> None:
                 used.setdefault(library, set()).add(name)
 
     assert used == DOORS
+
+
+def test_no_file_reaches_into_what_another_keeps_private() -> None:
+    """A name with one underscore belongs to the file whose classes set it."""
+    for name, tree in TREES.items():
+        nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+        own = {node.attr for node in nodes if isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self"}
+        own |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+        for node in nodes:
+            private = re.fullmatch(r"_[^_].*", node.attr) and not node.attr.endswith("_")  # IPython's hooks end in one
+            if private and ast.unparse(node.value) not in ("self", "cls", "super()"):
+                assert node.attr in own, f"{name}, line {node.lineno}: {ast.unparse(node)}"
 
 
 def test_every_file_says_in_one_line_what_lives_there() -> None:

@@ -16,9 +16,10 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from .._secrets import Mask
+from .._wire.error_bodies import proxy_credentials_error
 from .._wire.framing import FramingError
 from ..errors import AcytooError, APIConnectionError, APITimeoutError, Phase
-from ..protocol import DEFAULT_BASE_URL, RETRYABLE_STATUSES, proxy_credentials_error
+from ..protocol import DEFAULT_BASE_URL, RETRYABLE_STATUSES
 from .sockets import SocketScope
 
 _PHASES: dict[Phase, str] = {

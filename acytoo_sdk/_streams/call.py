@@ -21,7 +21,7 @@ from .._secrets import Mask
 from ..errors import AcytooError, StreamCancelledError
 from ..protocol import ReplyReader, Request
 from .reply import Reply, ReplyFacts, without_frames
-from .text import GrowingText, Stats
+from .text import Figures, GrowingText, Stats
 
 if TYPE_CHECKING:
     from .._network.exchange import Exchange
@@ -145,10 +145,7 @@ class Call:
         self._pool = pool
         self._lifecycle = Lifecycle()
         self._text = GrowingText()
-        self._attempts = 0
-        self._began: float | None = None
-        self._first_piece: float | None = None
-        self._ended: float | None = None
+        self._figures = Figures()
         self._exchange: Exchange | None = None  # of the running attempt
         self._sleep = threading.Lock()  # taken until a wait between two attempts is to end early
         self._sleep.acquire()
@@ -161,7 +158,7 @@ class Call:
     @property
     def started(self) -> bool:
         """Whether the clock of `total` runs."""
-        return self._began is not None
+        return self._figures.began is not None
 
     @property
     def over(self) -> bool:
@@ -176,14 +173,7 @@ class Call:
     @property
     def stats(self) -> Stats:
         """The figures so far."""
-        began = self._began
-        return Stats(
-            attempts=self._attempts,
-            first_piece_after=None if began is None or self._first_piece is None else self._first_piece - began,
-            elapsed=0.0 if began is None else (self._ended or time.monotonic()) - began,
-            pieces=self._text.pieces,
-            characters=self._text.characters,
-        )
+        return self._figures.stats(self._text)
 
     def start(self) -> None:
         """The clock of `total` starts.
@@ -194,9 +184,9 @@ class Call:
         """
         self._pool.check_open()
         self._apply(CallEvent.START)
-        self._began = time.monotonic()
+        self._figures.began = began = time.monotonic()
         if self._options.timeout.total is not None:
-            self.deadline = self._began + self._options.timeout.total
+            self.deadline = began + self._options.timeout.total
 
     def open(self) -> tuple[str, Reply]:
         """The first text, and the reply it is the first of; retried up to here.
@@ -235,8 +225,8 @@ class Call:
         """
         if self._lifecycle.state is not CallState.RUNNING:
             self.raise_if_cancelled()
-        if self._first_piece is None:
-            self._first_piece = time.monotonic()
+        if self._figures.first_piece is None:
+            self._figures.first_piece = time.monotonic()
         self._text.add(text)
         return text
 
@@ -299,7 +289,7 @@ class Call:
             exchange.abort()
 
     def _finish(self) -> None:
-        self._ended = self._ended or time.monotonic()
+        self._figures.ended = self._figures.ended or time.monotonic()
         self._exchange = None  # it may hold the error
 
     def _wait(self, seconds: float) -> None:
@@ -313,7 +303,7 @@ class Call:
 
         transport = self._pool.transport()
         mask = Mask((*self._client.secrets, *transport.proxies.secrets_for(self._request.url)))
-        self._attempts += 1
+        self._figures.attempts += 1
         self.facts.head = None
         reader = ReplyReader(
             strip_notices=self._client.strip_notices, max_reply_bytes=self._client.max_reply_bytes, mask=mask

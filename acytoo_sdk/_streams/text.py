@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 
 _MANY = 1024  # pieces of text that wait to be joined: a short `str` takes ten times its characters
@@ -64,3 +65,31 @@ class GrowingText:
         pieces = self._recent[:]
         del self._recent[: len(pieces)]  # one more may be there by now
         return pieces
+
+
+class Figures:
+    """The clock and the counts of one stream, of which its `Stats` are made.
+
+    Attributes:
+        attempts: requests sent.
+        began: when the first piece was asked for, on the monotonic clock; None before it.
+        first_piece: when the first piece was delivered; None before it.
+        ended: when the last one was, or the error; None before it.
+    """
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.began: float | None = None
+        self.first_piece: float | None = None
+        self.ended: float | None = None
+
+    def stats(self, text: GrowingText) -> Stats:
+        """The figures so far, with those of the text."""
+        began, first_piece = self.began, self.first_piece
+        return Stats(
+            attempts=self.attempts,
+            first_piece_after=None if began is None or first_piece is None else first_piece - began,
+            elapsed=0.0 if began is None else (self.ended or time.monotonic()) - began,
+            pieces=text.pieces,
+            characters=text.characters,
+        )

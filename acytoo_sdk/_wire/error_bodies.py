@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .._secrets import Mask
-from ..errors import AcytooError, UnexpectedReplyError
+from ..errors import AcytooError, APIConnectionError, UnexpectedReplyError
 
 # What a body is held and quoted up to: enough for any error object or challenge page, nothing an endless body could
 # fill.
@@ -142,3 +142,9 @@ CHALLENGE = ErrorKind(None, _page_error)
 """A page by which a proxy asks browsers to prove themselves: its head says so."""
 JSON_ERROR = ErrorKind(_is_json_error, _json_error)
 """A JSON object with an error in it."""
+
+
+def proxy_credentials_error(proxy: str) -> APIConnectionError:
+    """The status 407, whoever sends it; `proxy` begins the sentence."""
+    hint = "put them into the proxy's address: http://USER:PASSWORD@HOST:PORT"
+    return APIConnectionError(f"{proxy} asks for credentials (HTTP 407)", retryable=False, hint=hint)

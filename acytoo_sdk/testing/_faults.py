@@ -27,8 +27,7 @@ BEFORE_HEAD = -1
 
 @dataclass(frozen=True)
 class Fault:
-    """
-    What goes wrong with one reply. Make one by its constructors; all else about the reply stays as the server says.
+    """What goes wrong with one reply. Make one by its constructors; all else about the reply stays as the server says.
 
     The fields underneath may be combined: `dataclasses.replace(Fault.notice(), after=1, ending="reset")`.
 

@@ -10,8 +10,7 @@ from collections.abc import Callable
 
 
 class Gate:
-    """
-    Holds pieces back until the test lets them go: order without sleeping. One gate may serve several servers.
+    """Holds pieces back until the test lets them go: order without sleeping. One gate may serve several servers.
 
     Example:
         >>> import urllib.request
@@ -30,65 +29,73 @@ class Gate:
         self._changed = threading.Condition()
         self._permits = 0
         self._is_open = False
-        self._bells: set[socket.socket] = set()  # one for each reply that stands here
+        self._wakers: set[socket.socket] = set()  # one for each reply that stands here
 
     @property
     def waiting(self) -> int:
         """How many replies stand at the gate and have not been told to go on."""
         with self._changed:
-            return 0 if self._is_open else max(0, len(self._bells) - self._permits)
+            return 0 if self._is_open else max(0, len(self._wakers) - self._permits)
 
     def release(self, n: int = 1) -> None:
-        """Let `n` more pieces pass, now or when they come."""
+        """Lets `n` more pieces pass, now or when they come."""
         with self._changed:
             self._permits += n
-            self._ring()
+            self._wake()
 
     def open(self) -> None:
-        """Let everything pass, for good."""
+        """Lets everything pass, for good."""
         with self._changed:
             self._is_open = True
-            self._ring()
+            self._wake()
 
     def wait_until_waiting(self, timeout: float = 5.0) -> None:
-        """Block until a reply stands at the gate, everything before that piece sent; `TimeoutError` if none comes."""
+        """Blocks until a reply stands at the gate, everything before that piece sent.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            TimeoutError: none came.
+        """
         with self._changed:
             if not self._changed.wait_for(lambda: self.waiting, timeout):
                 raise TimeoutError(f"no reply came to the gate within {timeout:g} s")
 
-    def _ring(self) -> None:
-        for bell in self._bells:
-            with contextlib.suppress(BlockingIOError):  # full of rings nobody has heard yet
-                bell.send(b"!")
+    def _wake(self) -> None:
+        for waker in self._wakers:
+            with contextlib.suppress(BlockingIOError):  # full of bytes that nobody has read yet
+                waker.send(b"!")
 
-    def _admits(self, bell: socket.socket | None = None) -> bool:
+    def _admits(self, waker: socket.socket | None = None) -> bool:
         with self._changed:
             if not self._is_open:
                 if not self._permits:
                     return False
                 self._permits -= 1
-            self._bells -= {bell}
+            self._wakers -= {waker}
             return True
 
-    def _pass(self, client: socket.socket, listen: Callable[[], None]) -> None:
-        """Wait to be let through; `listen` is called when `client` has sent something, and raises at its end."""
-        if self._admits():
-            return
-        ear, bell = socket.socketpair()
-        bell.setblocking(False)
-        with ear, bell, selectors.DefaultSelector() as either:
-            either.register(client, selectors.EVENT_READ)
-            either.register(ear, selectors.EVENT_READ)
-            with self._changed:
-                self._bells.add(bell)
-                self._changed.notify_all()
-            try:
-                while not self._admits(bell):
-                    for key, _ in either.select():
-                        if key.fileobj is ear:
-                            ear.recv(4096)
-                        else:
-                            listen()
-            finally:
-                with self._changed:
-                    self._bells.discard(bell)
+
+def pass_through(gate: Gate, client: socket.socket, listen: Callable[[], None]) -> None:
+    """Waits to be let through; `listen` is called when `client` has sent something, and raises at its end."""
+    if gate._admits():
+        return
+    woken, waker = socket.socketpair()
+    waker.setblocking(False)
+    with woken, waker, selectors.DefaultSelector() as either:
+        either.register(client, selectors.EVENT_READ)
+        either.register(woken, selectors.EVENT_READ)
+        with gate._changed:
+            gate._wakers.add(waker)
+            gate._changed.notify_all()
+        try:
+            while not gate._admits(waker):
+                for key, _ in either.select():
+                    if key.fileobj is woken:
+                        woken.recv(4096)
+                    else:
+                        listen()
+        finally:
+            with gate._changed:
+                gate._wakers.discard(waker)

@@ -1,29 +1,27 @@
-"""The server: a listener, and a thread for each connection, which end at once when they are told."""
+"""The server: a listener and its connections, which end at once when they are told; and what they have seen."""
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import itertools
 import socket
 import ssl
-import struct
 import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 
-from ._answers import Answer, Order
-from ._faults import BEFORE_HEAD, Fault
+from ._answers import Order
+from ._connection import Connection
+from ._faults import Fault
 from ._gate import Gate
-from ._wire import JSON, Framing, ReceivedRequest, Reply, build_head, error_body, read_chat
+from ._wire import Framing, ReceivedRequest, Reply
 
 
 class FakeServer:
-    """
-    A chat server on a free port of 127.0.0.1, one thread a connection, with keep-alive.
+    """A chat server on a free port of 127.0.0.1, one thread a connection, with keep-alive.
 
     It answers every POST, whatever the path. A body that is not the wire's JSON is answered 400, another method 405,
     and an exception in `reply` 500. `close()`, or leaving `with`, ends everything at once: no socket and no thread
@@ -124,7 +122,7 @@ class FakeServer:
         return len(self._open)
 
     def start(self) -> FakeServer:
-        """Listen, and return the server itself; `with` does it for you. A closed server does not start again."""
+        """Listens, and returns the server itself; `with` does it for you. A closed server does not start again."""
         if self._closed:
             raise RuntimeError("this server was closed; make a new one")
         if self._listener is None:
@@ -134,8 +132,7 @@ class FakeServer:
         return self
 
     def close(self) -> None:
-        """
-        End the listener, every connection and every thread, now. Closing twice is fine.
+        """Ends the listener, every connection and every thread, now. Closing twice is fine.
 
         Only a `reply` function that does not return can outlive it: after five seconds that is a `ResourceWarning`.
         """
@@ -166,8 +163,7 @@ class FakeServer:
         self.close()
 
     def wait_until(self, predicate: Callable[[], object], timeout: float = 5.0) -> None:
-        """
-        Block until `predicate()` is true; it is asked again whenever `requests`, `errors` or the connections change.
+        """Blocks until `predicate()` is true; it is asked again when `requests`, `errors` or the connections change.
 
         Args:
             predicate: for example `lambda: server.open_connections == 0`; it must not block.
@@ -187,13 +183,15 @@ class FakeServer:
                 accepted, _ = listener.accept()
             except OSError as error:
                 if not self._closed:
-                    self._keep(error)
+                    self._fail(error)
                 return None
             with self._changed:
                 if self._closed:
                     return accepted.close()
                 try:
-                    connection = Connection(self, accepted, self._tls)
+                    connection = Connection(
+                        accepted, self._tls, receive=self._receive, fail=self._fail, leave=self._leave
+                    )
                 except OSError:  # the client left before the handshake
                     accepted.close()
                     continue
@@ -207,170 +205,19 @@ class FakeServer:
         self._threads.add(thread)
         thread.start()
 
-    def _received(self, request: ReceivedRequest) -> Order:
+    def _receive(self, request: ReceivedRequest) -> Order:
         with self._changed:
             self.requests.append(request)
             self._changed.notify_all()
             return Order(request, next(self._numbers), next(self._faults, None) or Fault(), copy.copy(self))
 
-    def _keep(self, error: Exception) -> None:
+    def _fail(self, error: Exception) -> None:
         with self._changed:
             self.errors.append(error)
             self._changed.notify_all()
 
-    def _left(self, connection: Connection) -> None:
+    def _leave(self, connection: Connection) -> None:
         with self._changed:  # closing under the lock: close() never shuts down a number that was given away again
             connection.socket.close()
             self._open.discard(connection)
             self._changed.notify_all()
-
-
-class Ended(Exception):
-    """The connection is over before its time: the client left, the server closes, a fault or a failed reply cut it."""
-
-
-class Connection:
-    """One client, served in a thread of its own, which alone closes the socket."""
-
-    def __init__(self, server: FakeServer, accepted: socket.socket, tls: ssl.SSLContext | None) -> None:
-        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.server = server
-        self.socket = tls.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False) if tls else accepted
-        self.ahead = bytearray()  # received, but not read yet
-
-    def hang_up(self) -> None:
-        """Wake the thread, from another one, wherever it waits."""
-        with contextlib.suppress(OSError):
-            socket.socket.shutdown(self.socket, socket.SHUT_RDWR)  # not SSLSocket's: it drops the TLS state in use
-
-    def run(self) -> None:
-        try:
-            if isinstance(self.socket, ssl.SSLSocket):
-                self.socket.do_handshake()
-            while self.serve():
-                pass
-            if isinstance(self.socket, ssl.SSLSocket):
-                self.socket.settimeout(0)  # say close_notify, but do not wait for the answer
-                self.socket.unwrap()
-        except (OSError, Ended):
-            pass
-        finally:
-            self.server._left(self)
-
-    def serve(self) -> bool:
-        """Answer one request, and tell whether there may be another."""
-        try:
-            request, keep_alive = self.read_request()
-        except ValueError as problem:
-            return self.refuse(400, f"not an HTTP request: {problem}")
-        order = self.server._received(request)
-        if request.method != "POST":
-            return self.refuse(405, f"{request.method} is not allowed here, only POST")
-        if request.json is None:
-            return self.refuse(400, read_chat(request.body)[1])
-        try:
-            answer = order.answer(keep_alive=keep_alive)
-        except Exception as error:
-            self.server._keep(error)
-            return self.refuse(500, f"{type(error).__name__}: {error}")
-        self.send(answer, order)
-        return not answer.closes
-
-    def refuse(self, status: int, message: str) -> bool:
-        self.socket.sendall(build_head(status, {"content-type": JSON, "connection": "close"}) + error_body(message))
-        return False
-
-    def read_request(self) -> tuple[ReceivedRequest, bool]:
-        if not self.ahead:
-            self.receive()
-        if not self.ahead[:1].isalpha():
-            raise ValueError("it does not begin with a method")  # TLS, for one, never ends the line we would wait for
-        request_line, *lines = self.take_until(b"\r\n\r\n").decode("latin-1").split("\r\n")
-        method, path, version = request_line.split(" ")
-        headers: dict[str, str] = {}
-        for line in lines:
-            name, _, value = line.partition(":")
-            name, value = name.lower(), value.strip()
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        if "transfer-encoding" in headers:
-            raise ValueError("its body must have a Content-Length")
-        if headers.get("expect", "").lower() == "100-continue":
-            self.socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-        body = self.take(int(headers.get("content-length", "0")))
-        keep_alive = version != "HTTP/1.0" and "close" not in headers.get("connection", "").lower()
-        return ReceivedRequest(method, path, headers, body, read_chat(body)[0]), keep_alive
-
-    def take_until(self, mark: bytes) -> bytes:
-        while (end := self.ahead.find(mark)) < 0:
-            if len(self.ahead) > 65536:
-                raise ValueError("the head is too long")
-            self.receive()
-        return self.take(end + len(mark))[:end]
-
-    def take(self, size: int) -> bytes:
-        while len(self.ahead) < size:
-            self.receive()
-        taken = bytes(self.ahead[:size])
-        del self.ahead[:size]
-        return taken
-
-    def receive(self) -> None:
-        data = self.socket.recv(65536)
-        if not data:
-            raise Ended
-        self.ahead += data
-
-    def rest(self, seconds: float) -> None:
-        """Wait, reading ahead: so a client that leaves, or a server that closes, ends the wait and the connection."""
-        # A client that only shuts down its sending half looks the same, and counts as gone.
-        deadline = time.monotonic() + seconds
-        try:
-            while (remaining := deadline - time.monotonic()) > 0:
-                self.socket.settimeout(remaining)
-                self.receive()
-        except TimeoutError:
-            pass
-        finally:
-            self.socket.settimeout(None)
-
-    def send(self, answer: Answer, order: Order) -> None:
-        fault = order.fault
-        if fault.after != BEFORE_HEAD:
-            self.send_head(answer.head, fault.head_seconds)
-            self.send_pieces(answer, order)
-        if fault.ending == "stall":
-            while True:
-                self.receive()
-        if fault.ending == "reset":
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        if fault.ending:
-            raise Ended
-        self.socket.sendall(answer.end)
-
-    def send_head(self, head: bytes, seconds: float) -> None:
-        if not seconds:
-            self.socket.sendall(head)
-            return
-        began = time.monotonic()
-        for sent in range(1, len(head) + 1):
-            self.socket.sendall(head[sent - 1 : sent])
-            self.rest(began + seconds * sent / len(head) - time.monotonic())
-
-    def send_pieces(self, answer: Answer, order: Order) -> None:
-        fault, gate, send, frame = order.fault, order.server.gate, self.socket.sendall, answer.frame
-        pause = order.server.pause if fault.gap is None else fault.gap
-        for number, piece in enumerate(itertools.islice(self.kept(answer.pieces), fault.after)):
-            if pause and number:
-                self.rest(pause)
-            if gate:
-                gate._pass(self.socket, lambda: self.rest(0.001))
-            for part in fault.split(piece) if fault.split else (piece,):
-                send(frame(part))
-
-    def kept(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        """The pieces; what the user's own generator raises goes to `errors`."""
-        try:
-            yield from pieces
-        except Exception as error:
-            self.server._keep(error)
-            raise Ended from error
