@@ -64,6 +64,7 @@ class CallEvent(enum.Enum):
 # What each event makes of each state; a pair that is not here changes nothing.
 _NEXT_STATE = {
     (CallState.READY, CallEvent.START): CallState.RUNNING,
+    (CallState.READY, CallEvent.FAIL): CallState.FAILED,
     (CallState.READY, CallEvent.CANCEL): CallState.CANCELLED,
     (CallState.READY, CallEvent.CLOSE): CallState.CLOSED,
     (CallState.RUNNING, CallEvent.COMPLETE): CallState.COMPLETED,

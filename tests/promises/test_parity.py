@@ -319,11 +319,15 @@ def test_a_closed_client_is_told_alike() -> None:
             other.stream("Hi")
         with pytest.raises(ClientClosedError):
             await anext(late)
+        with pytest.raises(StopAsyncIteration):
+            await anext(late)
 
     anyio.run(main)
     with pytest.raises(ClientClosedError):
         one.stream("Hi")
     with pytest.raises(ClientClosedError):
+        next(early)
+    with pytest.raises(StopIteration):
         next(early)
 
 
