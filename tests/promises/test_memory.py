@@ -154,7 +154,7 @@ def test_the_default_bounds_an_endless_body(gauge: Gauge) -> None:
     with FaultServer([[OK + b"\r\n", flood(LINE)]]) as server:
         ended_in, grown, characters = gauge.growth(server)
     assert (ended_in, characters) == ("ReplyTooLargeError", 16 * MIB)
-    assert grown < characters + ALLOWED
+    assert grown < 2 * characters + ALLOWED  # its pieces, and for a moment the text that they are joined to
 
 
 def test_a_long_reply_is_kept_once() -> None:
