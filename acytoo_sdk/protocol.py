@@ -250,7 +250,7 @@ class ReplyReader:
         try:
             self._framing = framing_of(status, plain)
         except FramingError as error:
-            unknown = error.with_traceback(None)  # its frames hold the reader
+            unknown = str(error)
         if error_of_head := _head_error(self.head, plain, unknown, self._mask):
             self._stop("", error_of_head)
         if kind := _error_kind(self.head, plain, now):
@@ -349,9 +349,7 @@ def _media_type(headers: Mapping[str, str]) -> str:
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _head_error(
-    head: ReplyHead, fields: Mapping[str, str], unknown: Exception | None, mask: Mask
-) -> AcytooError | None:
+def _head_error(head: ReplyHead, fields: Mapping[str, str], unknown: str | None, mask: Mask) -> AcytooError | None:
     """The error that needs no body to be known."""
     status = head.status
     if status < 200:
@@ -369,7 +367,7 @@ def _head_error(
     if status >= 300:
         return None
     if unknown is not None:
-        return UnexpectedReplyError(f"The framing of the reply is unknown: {mask.quote(str(unknown))}")
+        return UnexpectedReplyError(f"The framing of the reply is unknown: {mask.quote(unknown)}")
     coding = fields.get("content-encoding", "").strip().lower()
     if coding not in ("", "identity"):
         return UnexpectedReplyError(
