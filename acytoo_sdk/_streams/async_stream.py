@@ -129,7 +129,6 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
             await checkpoint()
         if not reader.ready():
             await wait_until(reader.ready, reader.on_ready)
-        call.raise_if_cancelled()
         if reader.pieces:
             return call.deliver(reader.take())
         if (error := reader.take_error()) is not None:

@@ -32,20 +32,16 @@ async def wait_until(
     Returns:
         Whether it is ready; False where the time ran out.
     """
-    if seconds is None:
-        await _wait(ready, on_news)
-        return True
-    with anyio.move_on_after(seconds, shield=shielded) as scope:
-        await _wait(ready, on_news)
-    return not scope.cancelled_caught
-
-
-async def _wait(ready: Callable[[], bool], on_news: Callable[[Callable[[], None]], None]) -> None:
+    if seconds is not None:
+        with anyio.move_on_after(seconds, shield=shielded) as scope:
+            await wait_until(ready, on_news)
+        return not scope.cancelled_caught
     while not ready():
         event = anyio.Event()
         on_news(partial(_running_waker().wake, event))
         if not ready():
             await event.wait()
+    return True
 
 
 async def run_in_thread(function: Callable[[], None]) -> None:
