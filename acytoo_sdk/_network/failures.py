@@ -47,7 +47,7 @@ def translate(
     if isinstance(error, AcytooError):
         return error
     causes = list(_chain(error))
-    failure = _Failure(causes, scope, origin(url), origin(proxy), timed_out, default_host_hint(url))
+    failure = _Failure(causes, scope, origin(url), origin(proxy), timed_out, default_host_hint(url), mask)
     translated = _meaning(failure)
     for cause in causes:
         _scrub(cause, mask)
@@ -78,6 +78,7 @@ class _Failure:
         proxy: its origin, "" for none.
         timed_out: the stack calls it a timeout.
         hint: of the default host, or None.
+        mask: for what is quoted.
     """
 
     causes: list[BaseException]
@@ -86,6 +87,7 @@ class _Failure:
     proxy: str
     timed_out: bool
     hint: str | None
+    mask: Mask
 
     @property
     def peer(self) -> str:
@@ -183,7 +185,7 @@ def _timed_out(failure: _Failure, cause: BaseException) -> AcytooError:
 
 
 def _broken_framing(failure: _Failure, cause: BaseException) -> AcytooError:
-    return APIConnectionError(f"{failure.server} broke the framing of its reply: {cause}")
+    return APIConnectionError(f"{failure.server} broke the framing of its reply: {failure.mask.quote(str(cause))}")
 
 
 def _broken_body(failure: _Failure, cause: BaseException) -> AcytooError:
@@ -192,7 +194,8 @@ def _broken_body(failure: _Failure, cause: BaseException) -> AcytooError:
 
 def _untrusted(failure: _Failure, cause: BaseException) -> AcytooError:
     return APIConnectionError(
-        f"The certificate of {failure.server} is not to be trusted: {getattr(cause, 'verify_message', '')}",
+        f"The certificate of {failure.server} is not to be trusted: "
+        + failure.mask.quote(getattr(cause, "verify_message", "")),
         retryable=False,
         hint="pass verify='/path/of/your/ca.pem' for an authority of your own",
     )
@@ -225,7 +228,7 @@ def _closed_early(failure: _Failure, cause: BaseException) -> AcytooError:
 
 
 def _odd_head(failure: _Failure, cause: BaseException) -> AcytooError:
-    return APIConnectionError(f"{failure.peer} sent a head that is not HTTP/1: {cause}")
+    return APIConnectionError(f"{failure.peer} sent a head that is not HTTP/1: {failure.mask.quote(str(cause))}")
 
 
 def _broken_early(failure: _Failure, cause: BaseException) -> AcytooError:
@@ -243,7 +246,8 @@ def _no_connection(failure: _Failure, cause: BaseException) -> AcytooError:
     own_words = (str(each) for each in failure.causes if len(each.args) == 1 and isinstance(each.args[0], str))
     why = next(filter(None, systems_words), "") or next(own_words, type(cause).__name__)
     peer = failure.proxy or failure.server
-    return APIConnectionError(f"No connection to {peer}: {why.splitlines()[0] if why else ''}", hint=failure.hint)
+    said = failure.mask.quote(why.splitlines()[0]) if why else ""
+    return APIConnectionError(f"No connection to {peer}: {said}", hint=failure.hint)
 
 
 # The table
