@@ -341,3 +341,13 @@ def test_the_cut_of_garbage_never_matters(wire: bytes, data: st.DataObject) -> N
 
     assert received_until_error(whole, [wire]) == received_until_error(in_pieces, cut(data, wire))
     assert whole.whole is in_pieces.whole
+
+
+def test_a_framing_must_say_for_itself_what_its_bytes_and_its_end_mean() -> None:
+    body = FramingReader()
+
+    with pytest.raises(NotImplementedError):
+        body.receive_data(b"Hi")
+    with pytest.raises(NotImplementedError):
+        body.receive_eof()
+    assert (body.done, body.whole) == (False, False)
