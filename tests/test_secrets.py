@@ -6,13 +6,15 @@ import copy
 import html
 import json
 import pickle
+from base64 import b64encode
+from collections.abc import Sequence
 from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from acytoo_sdk._secrets import MASK, Mask, Secret, header_secrets
+from acytoo_sdk._secrets import MASK, Mask, Secret, header_secrets, proxy_secrets
 
 PLAIN = "sk-Abc123"
 ODD = "p\"a's/s\\w&<ö€😀> +%d\n"
@@ -103,6 +105,41 @@ def test_secrets_are_no_patterns() -> None:
 
 def test_a_mask_does_not_show_its_secrets() -> None:
     assert PLAIN not in repr(Mask([PLAIN])) + str(Mask([PLAIN]))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "secrets"),
+    [
+        ("accept", "text/plain", ()),
+        ("x-api-key", "k-1", ("k-1",)),
+        ("x-session", "k-1 k-2", ("k-1 k-2",)),
+        ("authorization", "Bearer  k-1 ", ("Bearer  k-1 ", "k-1")),
+        ("authorization", "Basic dXNlcjpwQDE=", ("Basic dXNlcjpwQDE=", "dXNlcjpwQDE=", "user:p@1", "p@1")),
+        ("proxy-authorization", "BASIC dXNlcjpwQDE", ("BASIC dXNlcjpwQDE", "dXNlcjpwQDE", "user:p@1", "p@1")),
+        ("cookie", "sid=abcd; consent=1; x = efgh ; bare", ("sid=abcd; consent=1; x = efgh ; bare", "abcd", "efgh")),
+    ],
+)
+def test_a_header_s_secrets_are_its_value_and_the_secrets_in_it(name: str, value: str, secrets: Sequence[str]) -> None:
+    assert header_secrets(name, value) == tuple(secrets)
+
+
+@pytest.mark.parametrize("proxy", ["", "http://p:1", "http://user@p:1", "http://user:@p:1"])
+def test_a_proxy_without_a_password_has_no_secret(proxy: str) -> None:
+    assert proxy_secrets(proxy) == ()
+
+
+@pytest.mark.parametrize("proxy", ["http://u%20r:p%40\u00fc@p:1", "socks5h://u%20r:p%40%C3%BC@p:1"])
+def test_a_proxy_s_secrets_are_its_credentials_as_they_are_written_and_as_they_are_sent(proxy: str) -> None:
+    secrets = proxy_secrets(proxy)
+
+    assert {"u%20r", "u r", "p@\u00fc"} < set(secrets)
+    assert proxy.partition("@p:1")[0].rpartition(":")[2] in secrets
+    for encoding in ("latin-1", "utf-8"):
+        assert b64encode("u r:p@\u00fc".encode(encoding)).decode() in secrets
+
+
+def test_a_proxy_s_password_needs_no_user() -> None:
+    assert "word" in proxy_secrets("http://:word@p:1")
 
 
 def test_basic_credentials_that_are_not_base64_are_masked_as_they_are() -> None:
