@@ -246,3 +246,14 @@ def test_repeated_lengths_that_agree_are_one() -> None:
     reader.receive_head(200, [("Content-Length", "2"), ("content-length", "2")])
 
     assert result(reader, [b"Hi"]) == ("Hi", None)
+
+
+@pytest.mark.parametrize(
+    ("headers", "wire"),
+    [({}, b"Hi"), ({"content-length": "2"}, b"Hi"), ({"transfer-encoding": "chunked"}, b"2\r\nHi\r\n0\r\n\r\n")],
+)
+def test_the_head_says_what_takes_the_body_out_of_its_framing(headers: dict[str, str], wire: bytes) -> None:
+    reader = ReplyReader()
+    reader.receive_head(200, headers)
+
+    assert reader.framing.receive_data(wire) == b"Hi"
