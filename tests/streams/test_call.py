@@ -9,6 +9,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import Any
 
@@ -128,20 +129,25 @@ class Between:
 @pytest.mark.skipif(sys.implementation.name != "cpython", reason="steps of another interpreter cannot be counted")
 def test_an_event_between_any_two_steps_of_another_is_before_it_or_after_it() -> None:
     """No lock is waited for: the other one would hold it for ever."""
-    begun = [START]
-    for first, second in itertools.product((COMPLETE, FAIL, CANCEL, CLOSE), repeat=2):
-        one, other = at(*begun), at(*begun)
-        first_then_second = applied(one, first), applied(one, second), one.state
-        did_second, did_first = applied(other, second), applied(other, first)
-        orders = {first_then_second, (did_first, did_second, other.state)}
-        for step in itertools.count():
-            lifecycle = at(*begun)
-            with Between(lifecycle, second, step) as between:
-                did = applied(lifecycle, first)
-            if between.did is None:
-                break  # it was over before
-            assert (did, between.did, lifecycle.state) in orders, (first, second, step)
-        assert step > 10
+    with ThreadPoolExecutor(1) as apart:  # whatever traces this thread, to measure what is run, goes on
+        for first, second in itertools.product((COMPLETE, FAIL, CANCEL, CLOSE), repeat=2):
+            assert apart.submit(interrupted_at_each_step, first, second).result() > 10
+
+
+def interrupted_at_each_step(first: CallEvent, second: CallEvent) -> int:
+    """Has the second event happen at each step of the first in turn; returns how many there are."""
+    one, other = at(START), at(START)
+    first_then_second = applied(one, first), applied(one, second), one.state
+    did_second, did_first = applied(other, second), applied(other, first)
+    orders = {first_then_second, (did_first, did_second, other.state)}
+    for step in itertools.count():
+        lifecycle = at(START)
+        with Between(lifecycle, second, step) as between:
+            did = applied(lifecycle, first)
+        if between.did is None:
+            break  # it was over before
+        assert (did, between.did, lifecycle.state) in orders, (first, second, step)
+    return step
 
 
 def test_of_many_threads_that_end_a_call_one_does_and_all_agree() -> None:
