@@ -35,6 +35,7 @@ def run_interrupted(run: Callable[[], object], interrupts: Mapping[int, Callable
     def enter(frame: FrameType, event: str, argument: Any) -> Any:
         if frame.f_code.co_filename != file:
             return None
+        frame.f_trace = step  # before the next line, or Python 3.13 takes no notice of it in this frame
         frame.f_trace_opcodes = True
         return step
 

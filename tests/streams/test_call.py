@@ -114,6 +114,7 @@ class Between:
         sys.settrace(self.before)
 
     def _called(self, frame: FrameType, event: str, _: Any) -> Any:
+        frame.f_trace = self._stepped  # before the next line, or Python 3.13 takes no notice of it in this frame
         frame.f_trace_opcodes = True
         return self._stepped
 
