@@ -167,21 +167,29 @@ class Options:
 
     base_url: str = _option(check_base_url, DEFAULT_BASE_URL, optional=True, variable="ACYTOO_BASE_URL", from_text=str)
     path: str = _option(check_path, DEFAULT_PATH, from_text=str)
-    model: str = _option(check_text, DEFAULT_MODEL, optional=True, variable="ACYTOO_MODEL", from_text=str)
-    temperature: float = _option(check_temperature, DEFAULT_TEMPERATURE, optional=True, from_text=float)
-    timeout: Timeout = _option(check_timeout, Timeout(), from_text=_seconds)
-    retry: RetryPolicy = _option(check_retry, RetryPolicy(), from_text=int)
     key: Secret = _option(check_secret, Secret(), optional=True, variable="ACYTOO_KEY", from_text=str)
     password: Secret = _option(check_secret, Secret(), optional=True, variable="ACYTOO_PASSWORD", from_text=str)
+    model: str = _option(check_text, DEFAULT_MODEL, optional=True, variable="ACYTOO_MODEL", from_text=str)
+    temperature: float = _option(check_temperature, DEFAULT_TEMPERATURE, optional=True, from_text=float)
     headers: tuple[tuple[str, Secret], ...] = _option(check_headers, (), optional=True)
-    strip_notices: bool = _option(check_flag, True)
-    max_reply_bytes: int | None = _option(check_bound, DEFAULT_MAX_REPLY_BYTES)
+    timeout: Timeout = _option(check_timeout, Timeout(), from_text=_seconds)
+    retry: RetryPolicy = _option(check_retry, RetryPolicy(), from_text=int)
     proxy: Secret = _option(check_secret_proxy, Secret(), optional=True, of_pool=True)
     verify: bool | str = _option(check_verify, True, of_pool=True)
+    strip_notices: bool = _option(check_flag, True)
+    max_reply_bytes: int | None = _option(check_bound, DEFAULT_MAX_REPLY_BYTES)
 
     @classmethod
     def of(cls, arguments: Mapping[str, object]) -> Self:
-        """Checks the arguments of a client, and fills in the environment and the defaults."""
+        """Checks the arguments of a client, and fills in the environment and the defaults.
+
+        Raises:
+            TypeError: there is no such option, as Python says it of a call.
+            InvalidRequestError: a value is not usable.
+        """
+        for name in arguments:
+            if name not in OPTIONS:
+                raise TypeError(f"got an unexpected keyword argument {name!r}")
         return cls(**{each.name: _value(each, arguments) for each in fields(cls)})
 
     def changed(self, changes: Mapping[str, object]) -> Self:

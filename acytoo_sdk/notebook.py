@@ -238,8 +238,8 @@ class Session:
 
     def _show_settings(self) -> None:
         options = (self._client or Client(**self._settings)).options
-        for name, option in OPTIONS.items():
-            if option.from_text is not None:
+        for name in sorted(OPTIONS, key=_SECRETS.__contains__):
+            if OPTIONS[name].from_text is not None:
                 value = getattr(options, name)
                 shown = value if name not in _SECRETS else "set" if value else "not set"
                 print(f"{name:12} {shown}")

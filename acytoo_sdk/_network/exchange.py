@@ -45,6 +45,7 @@ class Exchange:
         self._mask = mask
         self._scope = SocketScope(Limits(timeout, deadline))
         self._raw: Closable | None = None
+        self._framed = False
         self._pieces: Iterator[bytes] = iter(())
         self._failure: AcytooError | None = None
 
@@ -72,6 +73,7 @@ class Exchange:
             # urllib3 refuses some heads by itself; the protocol's judgement of the same head comes first, and says
             # more.
             return reply.status, reply.headers.items()
+        self._framed = self._scope.reply is not None  # a mock's body has no framing
         self._raw, self._pieces = response.raw, response.iter_content(None)
         return response.raw.status, list(response.raw.headers.items())
 
@@ -92,8 +94,7 @@ class Exchange:
         except Exception as error:
             raise self._translated(error) from error
         if data is None:
-            framing = self._scope.framing
-            self.whole = framing.whole if framing.done else None  # a mock's body has no framing
+            self.whole = self._scope.framing.whole if self._framed else None
         return data
 
     def close(self) -> None:

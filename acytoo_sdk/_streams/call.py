@@ -281,7 +281,7 @@ class Call:
             return self._lifecycle.apply(event)
         except StreamCancelledError as cancelled:
             cancelled.partial_text = self.text
-            raise
+            raise without_frames(cancelled) from None
 
     def _abort(self) -> None:
         """Wakes whoever reads; it is asked once, by the event that ended the call."""

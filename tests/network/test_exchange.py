@@ -12,7 +12,7 @@ from acytoo_sdk import APIConnectionError, APITimeoutError, Timeout
 from acytoo_sdk._network.exchange import Exchange
 from acytoo_sdk._network.transport import Transport
 from acytoo_sdk._secrets import Mask
-from acytoo_sdk._wire.framing import CloseDelimitedReader, framing_of, join_headers
+from acytoo_sdk._wire.framing import framing_of, join_headers
 from acytoo_sdk.protocol import build_request
 from acytoo_sdk.testing import FakeServer, Fault, Framing, Gate
 
@@ -154,14 +154,16 @@ def test_a_head_that_the_stack_refuses_is_shown_before_its_failure(transport: Tr
         server.wait_until(lambda: not server.open_connections)
 
 
+@pytest.mark.parametrize("status", [200, 204])
 @responses.activate
-def test_the_body_of_a_mock_has_no_framing_that_proves_its_end(transport: Transport) -> None:
-    responses.post("http://chat.example/api/completions", body="Привет", headers={"x-request-id": "req-1"})
+def test_the_body_of_a_mock_has_no_framing_that_proves_its_end(transport: Transport, status: int) -> None:
+    named = {"x-request-id": "req-1"}
+    responses.post("http://chat.example/api/completions", body="Привет", headers=named, status=status)
     one = exchange(transport, "http://chat.example")
-    status, headers = one.open()
-    one.read_by(CloseDelimitedReader())
+    got, headers = one.open()
+    one.read_by(framing_of(got, join_headers(headers)))
 
-    assert (status, dict(headers)["x-request-id"]) == (200, "req-1")
+    assert (got, dict(headers)["x-request-id"]) == (status, "req-1")
     assert rest(one).decode() == "Привет"
     assert one.whole is None
     one.close()

@@ -282,6 +282,14 @@ def test_a_bad_option_is_refused_alike(options: dict[str, Any]) -> None:
     assert (str(one.value), vars(one.value)) == (str(other.value), vars(other.value))
 
 
+@pytest.mark.parametrize("name", ["verfiy", "stream", "options"])
+def test_an_option_that_there_is_not_is_refused_alike(name: str) -> None:
+    made: tuple[Any, ...] = (Client, AsyncClient)
+    for client in made:
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
+            client("http://127.0.0.1:9", **{name: True})
+
+
 BAD_CALLS: list[tuple[Any, dict[str, Any]]] = [
     ("", {}),
     ([], {}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc
 import copy
+import traceback
 import types
 import weakref
 from collections.abc import Iterator
@@ -318,3 +319,15 @@ def test_a_cancelled_stream_is_in_no_reference_cycle() -> None:
         weak = weakref.ref(stream)
         del stream
         assert weak() is None
+
+
+def test_a_cancellation_is_told_without_how_the_generator_inside_ended() -> None:
+    with FakeServer("Hello") as server, Client(server.url) as client:
+        stream = client.stream("Hi")
+        stream.cancel()
+        with pytest.raises(StreamCancelledError) as cancelled:
+            next(stream)
+    assert cancelled.value.__suppress_context__
+    shown = "".join(traceback.format_exception(cancelled.value))
+    assert "During handling" not in shown
+    assert "StopIteration" not in shown
