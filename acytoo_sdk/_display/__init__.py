@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .output import Output
 
 
-def output(text: str = "", *, raw: bool = False) -> AbstractContextManager[Output]:
+def growing(text: str = "", *, raw: bool = False) -> AbstractContextManager[Output]:
     """Shows a text that grows, see `output.output`; imported where something is shown."""
     from .output import output
 

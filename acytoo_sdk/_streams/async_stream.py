@@ -90,7 +90,7 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
             ModuleNotFoundError: IPython is missing: install `acytoo-sdk[notebook]`.
         """
         async with self:
-            with self._display.output(self.text, raw=raw) as shown:
+            with self._display.growing(self.text, raw=raw) as shown:
                 async for piece in self:
                     shown.add(piece)
 

@@ -33,7 +33,7 @@ class Display(Protocol):
     def safe_markdown(self, text: str, /) -> str:
         """The text as Markdown that does nothing when it is shown."""
 
-    def output(self, text: str = "", *, raw: bool = False) -> AbstractContextManager[Output]:
+    def growing(self, text: str = "", *, raw: bool = False) -> AbstractContextManager[Output]:
         """Shows a text that grows until the block is left."""
 
     def failing_in_brief(self) -> AbstractContextManager[None]:

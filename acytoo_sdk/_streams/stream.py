@@ -89,7 +89,7 @@ class Stream(BaseStream, Generator[str, None, None]):
             AcytooError: as reading does; what had arrived is shown.
             ModuleNotFoundError: IPython is missing: install `acytoo-sdk[notebook]`.
         """
-        with self, self._display.output(self.text, raw=raw) as shown:
+        with self, self._display.growing(self.text, raw=raw) as shown:
             for piece in self:
                 shown.add(piece)
 
