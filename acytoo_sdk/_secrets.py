@@ -156,3 +156,8 @@ def _decoded(token: str) -> str:
 
 def _basic_tokens(credentials: str) -> tuple[str, ...]:
     return tuple(b64encode(credentials.encode(encoding, "replace")).decode() for encoding in ("latin-1", "utf-8"))
+
+
+def without_credentials(address: str) -> str:
+    """An address without the user and the password that it may hold."""
+    return re.sub(r"(?<=//)[^/?#]*@", "", address)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from ._secrets import Mask
+from ._secrets import Mask, without_credentials
 from ._version import __version__
 from ._wire.dates import delay
 from ._wire.decoder import TextDecoder
@@ -31,6 +31,7 @@ from .errors import (
     APITimeoutError,
     AuthenticationError,
     BadRequestError,
+    DecodeError,
     EmptyReplyError,
     NotFoundError,
     PermissionDeniedError,
@@ -275,6 +276,8 @@ class ReplyReader:
         if self.state is ReplyState.FAILED:
             return text
         if self._decoder.inside_character:
+            if self._framing.whole:
+                return self._stop(text, DecodeError("The reply is not UTF-8: it ends in the middle of a character"))
             return self._stop(text, self._broken("it ends in the middle of a character"))
         if not self._delivered:
             self._stop("", EmptyReplyError("The server's reply is empty", hint="the same call may well succeed later"))
@@ -353,9 +356,12 @@ def _head_error(head: ReplyHead, fields: Mapping[str, str], unknown: str | None,
     """The error that needs no body to be known."""
     status = head.status
     if status < 200:
-        return UnexpectedReplyError(f"The server ended its reply with the interim status {status}")
+        return UnexpectedReplyError(
+            f"The server ended its reply with the interim status {status}",
+            hint="this endpoint speaks another protocol: check base_url= and path=",
+        )
     if 300 <= status < 400:
-        new = fields.get("location")
+        new = without_credentials(fields.get("location", ""))
         return RedirectError(
             f"The server redirects (HTTP {status}), which is not followed: the key would go to another address",
             status_code=status,
@@ -367,7 +373,10 @@ def _head_error(head: ReplyHead, fields: Mapping[str, str], unknown: str | None,
     if status >= 300:
         return None
     if unknown is not None:
-        return UnexpectedReplyError(f"The framing of the reply is unknown: {mask.quote(unknown)}")
+        return UnexpectedReplyError(
+            f"The framing of the reply is unknown: {mask.quote(unknown)}",
+            hint="have the server, or the proxy in front of it, send this endpoint's replies in chunks",
+        )
     coding = fields.get("content-encoding", "").strip().lower()
     if coding not in ("", "identity"):
         return UnexpectedReplyError(

@@ -6,6 +6,7 @@ code; the connecting itself is left to the scope.
 
 from __future__ import annotations
 
+import queue
 import socket
 import ssl
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any, cast
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError as HTTPError
 from urllib3.util.ssl_ import create_urllib3_context
 
 from .head import StrictHTTPResponse
@@ -27,6 +29,7 @@ class Connection(HTTPConnection):
     """A connection in the plain."""
 
     response_class = StrictHTTPResponse
+    _kept = False
     debuglevel = 0  # http.client's debug lines would print the body, which holds the secrets
 
     def _new_conn(self) -> socket.socket:
@@ -38,12 +41,7 @@ class Connection(HTTPConnection):
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         scope = scope_in_use()
-        if scope.limits.phase == "connect" and self.sock is not None:  # kept; on a new one, TLS tickets come unasked
-            if self.is_connected or self._tunnel_host is not None:
-                scope.adopt(getattr(self.sock, "socket", self.sock))  # TLS inside TLS has the real one inside
-                scope.limits.connected()
-            else:
-                self.close()  # it ended while idle, or something came unasked; `super()` connects anew
+        self._kept = scope.limits.phase == "connect" and self.sock is not None  # on a new one, TLS tickets come unasked
         try:
             super().request(*args, **kwargs)
         except BaseException as error:
@@ -55,6 +53,24 @@ class Connection(HTTPConnection):
             if scope.limits.phase == "first_byte":
                 scope.request_sent()
 
+    def send(self, data: Any) -> None:
+        if self._kept:  # at the last moment, for what may come meanwhile
+            self._kept = False
+            self._take_up(scope_in_use())
+        super().send(data)
+
+    def _take_up(self, scope: SocketScope) -> None:
+        """A kept connection serves again, unless it ended, or something came that no request asked for."""
+        sock: Any = self.sock
+        beneath = getattr(sock, "socket", sock)  # of TLS inside TLS
+        layers: list[Any] = [beneath, getattr(sock, "sslobj", None)]
+        if self.is_connected and not any(layer.pending() for layer in layers if hasattr(layer, "pending")):
+            scope.adopt(beneath)
+            scope.limits.connected()
+        else:
+            beneath.close()
+            self.sock = None  # for `super().send` to connect anew
+
 
 class TLSConnection(Connection, HTTPSConnection):
     """A connection over TLS."""
@@ -63,6 +79,31 @@ class TLSConnection(Connection, HTTPSConnection):
         super().connect()
         # `verify=False` says it in so many words; urllib3's warning about it would repeat it for each connection.
         self.is_verified = True
+
+
+class _IdleConnections(queue.LifoQueue[Any]):
+    """The idle connections of a pool, without a lock.
+
+    A finaliser, or a signal handler, may give one back while the code that it interrupts is taking one.
+    """
+
+    def __init__(self, maxsize: int) -> None:
+        self._size = maxsize
+        self._connections: list[Any] = []
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        try:
+            return self._connections.pop()
+        except IndexError:
+            raise queue.Empty from None
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        if len(self._connections) >= self._size:
+            raise queue.Full
+        self._connections.append(item)
+
+    def qsize(self) -> int:
+        return len(self._connections)
 
 
 PoolClasses = dict[str, type[HTTPConnectionPool]]
@@ -74,9 +115,11 @@ def pool_classes(plain: type[Connection], tls: type[TLSConnection]) -> PoolClass
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = plain
+        QueueCls = _IdleConnections  # type: ignore[assignment]
 
     class TLSPool(HTTPSConnectionPool):
         ConnectionCls = tls
+        QueueCls = _IdleConnections  # type: ignore[assignment]
 
     return {"http": PlainPool, "https": TLSPool}
 
@@ -85,6 +128,7 @@ def new_tls_context(*, verified: bool) -> ssl.SSLContext:
     """A context whose sockets keep limits; it trusts nobody yet, or, not `verified`, anybody."""
     context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if verified else ssl.CERT_NONE)
     context.sslsocket_class = LimitedTLSSocket
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # or a cut would look like the closure alert
     return context
 
 
@@ -118,7 +162,7 @@ class RawReply:
             if scope.late:
                 data = self._with_rest(data)
             if not data:
-                framing.receive_eof()
+                framing.receive_eof(proved=self._reply.closed_by_peer)
                 break
             if body := framing.receive_data(data):
                 scope.limits.body_received()
@@ -127,7 +171,7 @@ class RawReply:
                 raise framing.error
             if scope.late and not framing.done:
                 raise TimeoutError("no time is left")
-        if data and framing.whole and not framing.surplus:  # behind an empty body, nobody looked for a surplus
+        if data and framing.whole and framing.reusable:  # behind an empty body, nobody looked for a surplus
             self._reply.close()
             scope.release()
             self._response.release_conn()

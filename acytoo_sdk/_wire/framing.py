@@ -22,6 +22,10 @@ class FramingError(Exception):
     """The framing of a body is broken or unknown."""
 
 
+class IncompleteBodyError(FramingError):
+    """The connection ended before the body did."""
+
+
 class FramingReader:
     """Takes a body out of its framing: `receive_data` for what arrives, `receive_eof` where the connection ends.
 
@@ -29,14 +33,15 @@ class FramingReader:
         done: no more bytes belong to the body.
         whole: True: the framing proves that it is complete; False: it was cut, or has not ended; None: it cannot tell.
         error: why the rest cannot be read; set after the bytes before the fault were returned.
-        surplus: bytes arrived after the end, so that the connection must not be used again.
+        reusable: whether the connection may serve again after the end: not where bytes arrived behind it, nor where the
+            head left room for another opinion on where that is.
     """
 
     def __init__(self) -> None:
         self.done = False
         self.whole: bool | None = False
         self.error: FramingError | None = None
-        self.surplus = False
+        self.reusable = True
 
     def receive_data(self, data: bytes) -> bytes:
         """Takes bytes off the connection; returns those of the body.
@@ -46,25 +51,32 @@ class FramingReader:
         """
         raise NotImplementedError
 
-    def receive_eof(self) -> None:
+    def receive_eof(self, *, proved: bool = False) -> None:
         """The connection ended.
 
+        Args:
+            proved: whether the other end is known to have ended it, as by the closure alert of TLS.
+
         Raises:
-            FramingError: too early.
+            IncompleteBodyError: too early.
         """
         raise NotImplementedError
 
 
 class CloseDelimitedReader(FramingReader):
-    """A body that ends with the connection, which proves nothing."""
+    """A body that ends with the connection, which by itself proves nothing: RFC 9112, 8 and 9.8."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reusable = False
 
     def receive_data(self, data: bytes) -> bytes:
         """Takes bytes off the connection: all of them are the body's."""
         return data
 
-    def receive_eof(self) -> None:
+    def receive_eof(self, *, proved: bool = False) -> None:
         """The connection ended, and the body with it."""
-        self.done, self.whole = True, None
+        self.done, self.whole = True, proved or None
 
 
 class ContentLengthReader(FramingReader):
@@ -77,22 +89,27 @@ class ContentLengthReader(FramingReader):
 
     def receive_data(self, data: bytes) -> bytes:
         """Takes bytes off the connection; returns those of the body."""
-        self.surplus = len(data) > self._left
+        self.reusable = len(data) <= self._left
         data = data[: self._left]
         self._left -= len(data)
         self.done = self.whole = not self._left
         return data
 
-    def receive_eof(self) -> None:
+    def receive_eof(self, *, proved: bool = False) -> None:
         """The connection ended: too early, or this would not be asked."""
-        raise FramingError(f"{self._left} bytes before the announced end")
+        raise IncompleteBodyError(f"{self._left} bytes before the announced end")
 
 
 class ChunkedReader(FramingReader):
-    """A body in chunks."""
+    """A body in chunks.
 
-    def __init__(self) -> None:
+    Args:
+        reusable: whether the connection may serve again after the end.
+    """
+
+    def __init__(self, *, reusable: bool = True) -> None:
         super().__init__()
+        self.reusable = reusable
         self._rest = b""  # a line, or a line end, whose end has not arrived
         self._left = 0  # bytes of the open chunk still to come
         self._after_chunk = False  # a chunk was begun whose line end is due
@@ -139,22 +156,23 @@ class ChunkedReader(FramingReader):
                 raise
         return b"".join(parts)
 
-    def receive_eof(self) -> None:
+    def receive_eof(self, *, proved: bool = False) -> None:
         """The connection ended.
 
         Raises:
-            FramingError: before the last chunk. The trailers behind it may be missing: the body is complete without
-            them.
+            IncompleteBodyError: before the last chunk. The trailers behind it may be missing: the body is complete
+                without them.
         """
         if not self._in_trailers:
-            raise FramingError("inside a chunk" if self._left else "before the last chunk")
-        self.done = self.whole = self.surplus = True
+            raise IncompleteBodyError("inside a chunk" if self._left else "before the last chunk")
+        self.done = self.whole = True
+        self.reusable = False
 
     def _receive_trailers(self) -> None:
         end = self._rest.find(b"\r\n\r\n", 0, _LONGEST_TRAILERS)
         if end != -1:
             self.done = self.whole = True
-            self.surplus = len(self._rest) > end + 4
+            self.reusable = self.reusable and len(self._rest) == end + 4
         elif len(self._rest) >= _LONGEST_TRAILERS:
             raise FramingError("the trailers are too long")
 
@@ -168,15 +186,17 @@ def framing_of(status: int, headers: Mapping[str, str]) -> FramingReader:
 
     Raises:
         FramingError: a `Transfer-Encoding` other than chunked, or a `Content-Length` that is not one number.
+
+    Source:
+        RFC 9112, section 6.3: of a chunked body the length says nothing, but whoever relayed it may have thought so.
     """
     if status in (204, 304):
         return ContentLengthReader(0)
-    coding = headers.get("transfer-encoding")
+    coding, length = headers.get("transfer-encoding"), headers.get("content-length")
     if coding is not None:
         if coding.strip().lower() != "chunked":
             raise FramingError(f"Transfer-Encoding {coding.strip()}")
-        return ChunkedReader()
-    length = headers.get("content-length")
+        return ChunkedReader(reusable=length is None)
     if length is None:
         return CloseDelimitedReader()
     first, *repeats = (value.strip() for value in length.split(","))

@@ -70,7 +70,7 @@ def test_a_chunked_body_comes_out_whole_in_every_cut(end: bytes) -> None:
     for pieces in ([wire], single(wire), *two_splits(wire)):
         body = ChunkedReader()
         assert received(body, pieces) == TEXT
-        assert (body.done, body.whole, body.surplus) == (True, True, False)
+        assert (body.done, body.whole, body.reusable) == (True, True, True)
 
 
 def test_bytes_of_an_open_chunk_come_out_as_they_arrive() -> None:
@@ -93,7 +93,7 @@ def test_surplus_behind_the_last_chunk_is_noticed_where_it_comes_with_it(end: by
     for at in range(len(wire)):
         body = ChunkedReader()
         assert received(body, [wire[:at], wire[at:] + surplus]) == TEXT
-        assert (body.done, body.whole, body.surplus) == (True, True, True)
+        assert (body.done, body.whole, body.reusable) == (True, True, False)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_trailers_that_are_missing_do_not_make_a_body_incomplete(end: bytes) -> 
 
     body.receive_eof()
 
-    assert (body.done, body.whole, body.surplus) == (True, True, True)
+    assert (body.done, body.whole, body.reusable) == (True, True, False)
 
 
 SIZE_LINE = b"5;" + b"x" * (4096 - 4) + b"\r\n"
@@ -211,20 +211,20 @@ def test_a_body_of_a_length_ends_there_in_every_cut() -> None:
     for pieces in ([TEXT], single(TEXT), *two_splits(TEXT)):
         body = ContentLengthReader(len(TEXT))
         assert received(body, pieces) == TEXT
-        assert (body.done, body.whole, body.surplus) == (True, True, False)
+        assert (body.done, body.whole, body.reusable) == (True, True, True)
 
 
 def test_surplus_behind_a_length_is_dropped_and_noticed() -> None:
     for at in range(5):
         body = ContentLengthReader(5)
         assert received(body, [b"hello"[:at], b"hello"[at:] + b" world"]) == b"hello"
-        assert (body.done, body.whole, body.surplus) == (True, True, True)
+        assert (body.done, body.whole, body.reusable) == (True, True, False)
 
 
 def test_a_body_of_length_0_is_over_before_it_begins() -> None:
     body = ContentLengthReader(0)
 
-    assert (body.done, body.whole, body.surplus) == (True, True, False)
+    assert (body.done, body.whole, body.reusable) == (True, True, True)
 
 
 def test_a_length_that_is_not_reached_is_an_error() -> None:
@@ -244,7 +244,7 @@ def test_a_body_that_ends_with_the_connection_cannot_tell_whether_it_is_whole() 
 
     body.receive_eof()
 
-    assert (body.done, body.whole, body.surplus) == (True, None, False)
+    assert (body.done, body.whole, body.reusable) == (True, None, False)
 
 
 @pytest.mark.parametrize(
@@ -332,7 +332,7 @@ def test_any_chunking_of_any_bytes_comes_out_whole_in_any_cut(
     body = ChunkedReader()
 
     assert received(body, cut(data, wire)) == content
-    assert (body.done, body.whole, body.surplus) == (True, True, False)
+    assert (body.done, body.whole, body.reusable) == (True, True, True)
 
 
 @given(st.lists(st.sampled_from([b"5", b"0", b"\r", b"\n", b"\r\n", b";", b"x", b"-"])).map(b"".join), st.data())

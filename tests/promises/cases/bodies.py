@@ -6,9 +6,28 @@ from collections.abc import Iterator
 
 from fault_server import bye, drip, fin, flood, pause, rst, stall
 
-from acytoo_sdk import ReplyTooLargeError
+from acytoo_sdk import DecodeError, ReplyTooLargeError
 
-from .case import CHUNKED, CLOSED, END, OK, Case, broken, chunk, chunked, head, lost, refused, sized, well
+from .case import (
+    BOTH,
+    CHUNKED,
+    CLOSED,
+    END,
+    OK,
+    PLAIN,
+    TLS,
+    Case,
+    broken,
+    chunk,
+    chunked,
+    head,
+    lost,
+    refused,
+    sized,
+    well,
+)
+
+_ENDED = "the connection ended before the reply did"
 
 
 def bodies() -> Iterator[Case]:
@@ -28,7 +47,8 @@ def _whole() -> Iterator[Case]:
     yield well("Content-Length, dribbled", head("content-length: 30"), drip(raw_text, 0.001), text=text)
     yield well("close", CLOSED + raw_text, fin, text=text, whole=None)
     yield well("close, dribbled", CLOSED, drip(raw_text, 0.001), fin, text=text, whole=None)
-    yield well("close with close_notify", CLOSED + raw_text, bye, text=text, whole=None)
+    yield well("close with close_notify", CLOSED + raw_text, bye, text=text, over=TLS)
+    yield well("close with close_notify, without TLS", CLOSED + raw_text, bye, text=text, whole=None, over=PLAIN)
     yield well("close without saying so", head() + raw_text, fin, text=text, whole=None)
     yield well("HTTP/1.0", head(version="1.0") + raw_text, fin, text=text, whole=None)
     yield well("HTTP/1.0 with a length", head("content-length: 30", version="1.0") + raw_text, fin, text=text)
@@ -53,6 +73,9 @@ def _whole() -> Iterator[Case]:
         "Content-Length together with chunked",
         head("content-length: 2", "transfer-encoding: chunked") + chunk("fine") + END,
     )
+    yield well("parts that are none", chunked("fine", kind="multipart/mixed"))
+    yield well("parts without a beginning", chunked("fine", kind="multipart/mixed; boundary=x"))
+    yield well("a message inside", chunked("fine", kind="message/rfc822"))
     yield well("surplus after the last chunk", OK + b"and more")
     yield well("an unasked second reply", OK + sized("POISON"))
     yield well("Connection: upgrade", chunked("fine", fields=["connection: upgrade, keep-alive"]))
@@ -63,11 +86,12 @@ def _cut() -> Iterator[Case]:
         yield lost(f"{name} after the head, chunked", CHUNKED, end)
         yield lost(f"{name} in the first size line", CHUNKED + b"1", end)
         yield lost(f"{name} after the first size line", CHUNKED + b"4\r\n", end)
-        yield lost(f"{name} after the head, length", head("content-length: 4"), end)
+        yield lost(f"{name} after the head, length", head("content-length: 4"), end, says=_ENDED if end is fin else "")
         yield broken(f"{name} inside a chunk", CHUNKED + b"9\r\nfin", end, text="fin")
         yield broken(f"{name} before the chunk's CRLF", CHUNKED + b"4\r\nfine", end, text="fine")
         yield broken(f"{name} inside the chunk's CRLF", CHUNKED + b"4\r\nfine\r", end, text="fine")
-        yield broken(f"{name} between chunks", CHUNKED + chunk("fine"), end, text="fine")
+        said = _ENDED if end is fin else "broke the connection"
+        yield broken(f"{name} between chunks", CHUNKED + chunk("fine"), end, text="fine", says=said)
         yield broken(f"{name} in the next size line", CHUNKED + chunk("fine") + b"1", end, text="fine")
         yield broken(f"{name} in the last size line", CHUNKED + chunk("fine") + b"0", end, text="fine")
         yield broken(f"{name} before the length", head("content-length: 9") + b"fine", end, text="fine")
@@ -77,9 +101,17 @@ def _cut() -> Iterator[Case]:
     yield broken("RST where the end is the end", CLOSED + b"fine", pause(0.05), rst, text="fine")
     yield broken("close inside a character", CLOSED + b"fine\xd0", fin, text="fine")
     yield lost("close inside the first character", CLOSED + b"\xd0", fin, kept=True)
-    yield broken("cut with close_notify", CHUNKED + chunk("fine"), bye, text="fine")
-    yield broken("chunked ends inside a character", chunked("fine", b"\xd0"), text="fine", kept=True)
-    yield broken("a length that ends inside a character", sized(b"fine\xf0\x9f\xa6"), text="fine", kept=True)
+    yield broken("cut with close_notify", CHUNKED + chunk("fine"), bye, text="fine", says=_ENDED)
+    for name, script in {
+        "chunked": (chunked("fine", b"\xd0"),),
+        "a length": (sized(b"fine\xf0\x9f\xa6"),),
+        "close_notify": (CLOSED + b"fine\xd0", bye),
+    }.items():
+        over, said = (TLS if bye in script else BOTH), "ends in the middle of a character"
+        yield refused(
+            f"{name} inside a character", *script, error=DecodeError, text="fine", says=said, kept=True, over=over
+        )
+    yield refused("a length inside the first character", sized(b"\xd0"), error=DecodeError, kept=True)
 
 
 def _unknown_framings() -> Iterator[Case]:
@@ -107,7 +139,7 @@ def _unknown_framings() -> Iterator[Case]:
         "chunked;q=1",
     ):
         framed = head(f"transfer-encoding: {coding}") + chunk("fine") + END
-        yield refused(f"Transfer-Encoding: {coding or 'empty'}", framed, fin, says="framing")
+        yield refused(f"Transfer-Encoding: {coding or 'empty'}", framed, fin, says="framing", hint="in chunks")
     twice = head("transfer-encoding: chunked", "transfer-encoding: chunked") + chunk("fine") + END
     yield refused("Transfer-Encoding twice", twice, fin, says="framing")
 

@@ -49,6 +49,17 @@ def heads() -> Iterator[Case]:
     yield no_head("header without a colon", STATUS_LINE + b"no colon here\r\ncontent-length: 4\r\n\r\nfine", fin)
     yield no_head("header without a name", STATUS_LINE + b": x\r\ncontent-length: 4\r\n\r\nfine", fin)
     yield no_head("a first header that is folded", STATUS_LINE + b" content-length: 4\r\n\r\nfine", fin)
+    for name, line in {
+        "a bare CR in a header": b"x-odd: a\rtransfer-encoding: chunked\r\n",
+        "a bare CR before a line's end": b"x-odd: a\r\r\n",
+        "a NUL in a header": b"x-odd: a\0b\r\n",
+        "a NUL in a name": b"x-\0odd: a\r\n",
+    }.items():
+        yield no_head(name, STATUS_LINE + line + b"content-length: 4\r\n\r\nfine", fin, says="stray CR or NUL")
+    for name, status_line in {"CR": b"HTTP/1.1 200 O\rK\r\n", "NUL": b"HTTP/1.1 200 O\0K\r\n"}.items():
+        yield no_head(
+            f"a stray {name} in the status line", status_line + b"content-length: 4\r\n\r\nfine", fin, says="stray"
+        )
     folded = head("transfer-encoding:\r\n chunked") + chunk("fine") + END
     yield well("folded Transfer-Encoding", folded)
     yield well("folded Content-Length", head("content-length:\r\n\t4") + b"fine")
@@ -67,7 +78,14 @@ def heads() -> Iterator[Case]:
     yield no_head("FIN after an interim reply", early, fin)
     yield no_head("FIN inside an interim reply", early[:-2], fin)
     yield no_head("malformed status after an interim reply", early, b"HTTP/1.1 1000 Much\r\n\r\n", fin)
-    yield refused("101", b"HTTP/1.1 101 Switching Protocols\r\nupgrade: h2c\r\n\r\n", fin, request_id=None, says="101")
+    yield refused(
+        "101",
+        b"HTTP/1.1 101 Switching Protocols\r\nupgrade: h2c\r\n\r\n",
+        fin,
+        request_id=None,
+        says="101",
+        hint="base_url",
+    )
     yield refused(
         "status 999", sized("no", status="999 Odd"), error=APIStatusError, facts={"status_code": 999}, kept=True
     )
