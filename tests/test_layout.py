@@ -22,8 +22,8 @@ ORDER = """
     _version  errors  _secrets
     _wire  _wire.framing  _wire.notices  _wire.decoder  _wire.error_bodies  _wire.dates  _wire.payloads
     protocol  _checks  _options
-    _network  _network.sockets  _network.head  _network.failures  _network.connections  _network.socks
-    _network.proxies  _network.transport  _network.exchange  _network.pool
+    _network  _network.provenance  _network.sockets  _network.head  _network.failures  _network.connections
+    _network.socks  _network.proxies  _network.transport  _network.exchange  _network.pool
     _streams  _streams.retry  _streams.text  _streams.reply  _streams.call  _streams.base  _streams.stream
     _streams.reader  _streams.waker  _streams.async_stream
     _display.markdown  _display.output  _display

@@ -12,7 +12,7 @@ from ..errors import AcytooError
 from ..protocol import Request
 from .failures import translate
 from .sockets import Limits, SocketScope
-from .transport import TIMEOUTS, Transport
+from .transport import STACK_ERRORS, TIMEOUTS, Transport
 
 
 class Closable(Protocol):
@@ -66,16 +66,18 @@ class Exchange:
         """
         try:
             response = self._transport.send(self._request, self._scope)
-        except Exception as error:
-            self._failure = self._translated(error)
-            if (reply := self._scope.reply) is None:
-                raise self._failure  # noqa: B904 - it has its cause, or is the error itself
-            # urllib3 refuses some heads by itself; the protocol's judgement of the same head comes first, and says
-            # more.
-            return reply.status, reply.headers.items()
-        self._framed = self._scope.reply is not None  # a mock's body has no framing
-        self._raw, self._pieces = response.raw, response.iter_content(None)
-        return response.raw.status, list(response.raw.headers.items())
+        except STACK_ERRORS as caught:
+            error = caught
+        else:
+            self._framed = self._scope.reply is not None  # a mock's body has no framing
+            self._raw, self._pieces = response.raw, response.iter_content(None)
+            return response.raw.status, list(response.raw.headers.items())
+        failure = self._translated(error)
+        if (reply := self._scope.reply) is None or not isinstance(failure, AcytooError):
+            raise failure
+        # urllib3 refuses some heads by itself; the protocol's judgement of the same head comes first, and says more.
+        self._failure = failure
+        return reply.status, reply.headers.items()
 
     def read_by(self, framing: FramingReader) -> None:
         """From now on `receive` takes the body out of this framing."""
@@ -91,11 +93,13 @@ class Exchange:
             raise self._failure
         try:
             data = next(self._pieces, None)
-        except Exception as error:
-            raise self._translated(error) from error
-        if data is None:
-            self.whole = self._scope.framing.whole if self._framed else None
-        return data
+        except STACK_ERRORS as caught:
+            error = caught
+        else:
+            if data is None:
+                self.whole = self._scope.framing.whole if self._framed else None
+            return data
+        raise self._translated(error)
 
     def close(self) -> None:
         """Closes the connection, for the thread that reads; after a reply's end it has been kept for the next call."""
@@ -104,7 +108,7 @@ class Exchange:
         if raw is not None:
             raw.close()
 
-    def _translated(self, error: Exception) -> AcytooError:
+    def _translated(self, error: Exception) -> BaseException:
         url = self._request.url
         return translate(
             error,

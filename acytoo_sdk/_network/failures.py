@@ -10,16 +10,17 @@ import http.client
 import re
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from .._secrets import Mask
 from .._wire.error_bodies import proxy_credentials_error
-from .._wire.framing import FramingError
+from .._wire.framing import FramingError, IncompleteBodyError
 from ..errors import AcytooError, APIConnectionError, APITimeoutError, Phase
 from ..protocol import DEFAULT_BASE_URL, RETRYABLE_STATUSES
+from .provenance import chain, is_foreign
 from .sockets import SocketScope
 
 _PHASES: dict[Phase, str] = {
@@ -33,11 +34,13 @@ _CARRIERS = ("request", "response", "url", "pool", "conn", "line", "partial", "v
 
 def translate(
     error: Exception, scope: SocketScope, *, url: str, proxy: str, mask: Mask, timed_out: bool
-) -> AcytooError:
+) -> BaseException:
     """The error of our tree that an exception stands for, with the exception, scrubbed, as its cause.
 
+    What is not the stack's, a signal handler's exception for one, stands for itself, also where the stack wrapped it.
+
     Args:
-        error: what came out of the stack.
+        error: what came out of the stack; not being handled any more.
         scope: how far the exchange was.
         url: where the request was to go.
         proxy: the proxy it was to go through, "" for none.
@@ -46,7 +49,10 @@ def translate(
     """
     if isinstance(error, AcytooError):
         return error
-    causes = list(_chain(error))
+    causes = list(chain(error))
+    foreign = [cause for cause in causes if is_foreign(cause)]
+    if foreign:
+        return foreign[0]
     failure = _Failure(causes, scope, origin(url), origin(proxy), timed_out, default_host_hint(url), mask)
     translated = _meaning(failure)
     for cause in causes:
@@ -184,6 +190,10 @@ def _timed_out(failure: _Failure, cause: BaseException) -> AcytooError:
     return APITimeoutError(f"{failure.peer}: {_PHASES[phase]}", phase=phase, hint=hint)
 
 
+def _incomplete_body(failure: _Failure, cause: BaseException) -> AcytooError:
+    return APIConnectionError(f"{failure.server}: the connection ended before the reply did")
+
+
 def _broken_framing(failure: _Failure, cause: BaseException) -> AcytooError:
     return APIConnectionError(f"{failure.server} broke the framing of its reply: {failure.mask.quote(str(cause))}")
 
@@ -257,6 +267,7 @@ def _no_connection(failure: _Failure, cause: BaseException) -> AcytooError:
 _ROWS = (
     _Row(_anything, _aborted, _cancelled),
     _Row(_timeout, _at_any_time, _timed_out),
+    _Row(_any_of(IncompleteBodyError), _at_any_time, _incomplete_body),
     _Row(_any_of(FramingError), _at_any_time, _broken_framing),
     _Row(_anything, _head_received, _broken_body),
     _Row(_any_of(ssl.SSLCertVerificationError), _at_any_time, _untrusted),
@@ -272,26 +283,6 @@ _ROWS = (
 
 
 # The exceptions themselves
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An exception and all that can be reached from it: causes, contexts, arguments, reasons."""
-    seen: set[int] = set()
-    waiting = [error]
-    while waiting:
-        cause = waiting.pop(0)
-        if id(cause) in seen:
-            continue
-        seen.add(id(cause))
-        yield cause
-        reached = (
-            *cause.args,
-            cause.__cause__,
-            cause.__context__,
-            *vars(cause).values(),
-            getattr(cause, "reason", None),
-        )
-        waiting += [one for one in reached if isinstance(one, BaseException)]
 
 
 def _scrub(cause: BaseException, mask: Mask) -> None:

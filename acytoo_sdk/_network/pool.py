@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,6 +27,8 @@ class Cancellable(Protocol):
 class Pool:
     """A transport that is made when it is needed, anew after a fork; and the streams that use it, held weakly.
 
+    No lock is taken: a signal handler may close what it interrupts. So each step is one operation on a set, or a list.
+
     Args:
         options: certificates and proxy are taken from here.
         size: how many idle connections are kept.
@@ -41,9 +42,8 @@ class Pool:
 
     def _begin(self) -> None:
         self._process = os.getpid()
-        self._lock = threading.Lock()
-        self._streams: weakref.WeakSet[Cancellable] = weakref.WeakSet()
-        self._transport: Transport | None = None
+        self._streams: set[weakref.ref[Cancellable]] = set()
+        self._transports: list[Transport] = []  # one, but for those that threads made at the same moment
 
     def check_open(self) -> None:
         """Raises if it was closed.
@@ -57,8 +57,7 @@ class Pool:
     def add(self, stream: Cancellable) -> None:
         """Closing cancels this stream, if it still lives then."""
         self._leave_to_parent()
-        with self._lock:
-            self._streams.add(stream)
+        self._streams.add(weakref.ref(stream, self._streams.discard))
 
     def transport(self) -> Transport:
         """The transport of this process.
@@ -69,26 +68,24 @@ class Pool:
         from .transport import Transport
 
         self._leave_to_parent()
-        with self._lock:
-            self.check_open()
-            if self._transport is None:
-                options = self._options
-                self._transport = Transport(verify=options.verify, proxy=options.proxy.reveal(), connections=self._size)
-            return self._transport
+        transports, options = self._transports, self._options
+        if not transports:
+            transports.append(Transport(verify=options.verify, proxy=options.proxy.reveal(), connections=self._size))
+        transport = transports[0]
+        self.check_open()  # afterwards: closing in between has not seen it
+        return transport
 
     def close(self) -> None:
         """Closes every connection, and cancels the streams that have started; the others will say that it is closed."""
         self._leave_to_parent()
-        with self._lock:
-            self._closed = True
-            streams, transport, self._transport = list(self._streams), self._transport, None
-        for stream in streams:
-            if stream.started:
+        self._closed = True
+        for reference in self._streams.copy():
+            if (stream := reference()) is not None and stream.started:
                 stream.cancel()
-        if transport is not None:
+        for transport in self._transports:
             transport.close()
 
     def _leave_to_parent(self) -> None:
-        """In a forked child: the connections, the streams on them, and a lock that a thread held, are the parent's."""
+        """In a forked child: the connections, and the streams on them, are the parent's."""
         if self._process != os.getpid():
             self._begin()

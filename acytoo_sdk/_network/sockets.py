@@ -14,11 +14,13 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from .._options import Timeout
 from .._wire.framing import CloseDelimitedReader, FramingReader
 from ..errors import Phase
+from .provenance import is_foreign
 
 # A socket's timeout must fit into milliseconds of 31 bits.
 _LONGEST_TIMEOUT = 2_000_000.0
@@ -82,6 +84,9 @@ def _from_now(limit: float | None) -> float | None:
 class SocketScope:
     """What a cancel scope is to tasks, for the socket of one attempt: its limits, and its end from any thread.
 
+    Who does something to the socket takes it out of its place, and puts it back; who finds nothing there goes without.
+    Nobody waits: a finaliser, or a signal handler, may abort what the code that it interrupts is closing.
+
     Args:
         limits: of the attempt.
 
@@ -101,20 +106,14 @@ class SocketScope:
         self.late = False
         self.reply: http.client.HTTPResponse | None = None
         self.framing: FramingReader = CloseDelimitedReader()
-        self._socket: socket.socket | None = None
-        self._lock = threading.RLock()  # a signal handler may abort what its own thread is doing
+        self._place: list[socket.socket] = []  # where the socket is, while nobody has taken it out
+        self._closed = False
 
     def abort(self) -> None:
         """Ends the attempt from any thread: who reads wakes at once, and nothing read from now on is used."""
-        with self._lock:
-            self.aborted = True
-            if self._socket is not None:
-                try:
-                    # Not the socket's own method: an SSLSocket's drops its TLS layer, and its reader would go on with
-                    # ciphertext.
-                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
-                except OSError:
-                    pass  # not connected yet, or closed already
+        self.aborted = True
+        # Not the socket's own method: an SSLSocket's drops its TLS layer, and its reader would go on with ciphertext.
+        self._use_socket(lambda sock: socket.socket.shutdown(sock, socket.SHUT_RDWR))
 
     def check(self) -> None:
         """Raises if the attempt was aborted.
@@ -128,30 +127,38 @@ class SocketScope:
     def adopt(self, sock: socket.socket) -> None:
         """From now on this socket carries the attempt."""
         sock.scope = self  # type: ignore[attr-defined]
-        self._socket = sock
+        self._place = [sock]
         self.check()
 
     def release(self) -> None:
-        """The socket may serve others: from now on it is none of this attempt's."""
-        with self._lock:
-            if self._socket is not None:
-                self._socket.scope = None  # type: ignore[attr-defined]
-            self._socket = self.reply = None
+        """The socket may serve others: from now on it is none of this attempt's.
+
+        Raises:
+            ConnectionAbortedError: the attempt was aborted, and the socket is of no more use.
+        """
+        self.check()
+        if (sock := _taken_out(self._place)) is None:
+            self.check()  # an abort has it
+        else:
+            sock.scope = None  # type: ignore[attr-defined]
+        self.reply = None
 
     def close(self) -> None:
         """Closes the socket, for the thread that reads; after `release`, nothing is left to close."""
-        with self._lock:
-            sock, self._socket = self._socket, None
+        self._closed = True
         if self.reply is not None:
             self.reply.close()
             self.reply = None
-        if sock is not None:
+        if (sock := _taken_out(self._place)) is not None:
             sock.close()
 
     def connect(self, host: str, port: int, options: list[tuple[int, int, int | bytes]]) -> socket.socket:
         """A socket connected to the first address of a host that answers; they share the time that is left."""
         failure = OSError("the host has no address")
-        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        try:
+            addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except UnicodeError as error:
+            raise socket.gaierror(socket.EAI_NONAME, "no host can have this name") from error
         for index, (family, kind, proto, _, address) in enumerate(addresses):
             left = self.time_left()
             sock = LimitedSocket(family, kind, proto)
@@ -162,13 +169,12 @@ class SocketScope:
                 sock.settimeout(None if left is None else left / (len(addresses) - index))
                 sock.connect(address)
                 return sock
-            except OSError as error:
+            except BaseException as error:
+                sock.close()
+                if not isinstance(error, OSError) or is_foreign(error):
+                    raise
                 failure = error
-                sock.close()
                 self.check()
-            except BaseException:
-                sock.close()
-                raise
         raise failure
 
     def request_sent(self) -> None:
@@ -178,12 +184,7 @@ class SocketScope:
 
     def drop_unsent(self) -> None:
         """Closing will reset the connection: or the system would keep what a server does not take, and not tell it."""
-        with self._lock:
-            if self._socket is not None:
-                try:
-                    self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                except OSError:
-                    pass  # closed already
+        self._use_socket(lambda sock: sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)))
 
     def time_left(self) -> float | None:
         """How long the next operation may take, as `Limits.time_left` says.
@@ -204,6 +205,28 @@ class SocketScope:
                 raise
             self.late = True
             return 0.0
+
+    def _use_socket(self, use: Callable[[socket.socket], object]) -> None:
+        """Does something to the socket, unless somebody else is just doing something to it."""
+        place = self._place
+        if (sock := _taken_out(place)) is None:
+            return
+        try:
+            use(sock)
+        except OSError as error:
+            if error.errno is None:  # not the system's word that it is not connected yet, or closed already
+                raise
+        finally:
+            place.append(sock)
+            if self._closed:  # meanwhile
+                self.close()
+
+
+def _taken_out(place: list[socket.socket]) -> socket.socket | None:
+    try:
+        return place.pop()
+    except IndexError:
+        return None
 
 
 class Limited(socket.socket):
@@ -270,7 +293,22 @@ class LimitedSocket(Limited):
 
 
 class LimitedTLSSocket(Limited, ssl.SSLSocket):
-    """A TLS socket within the limits of its scope."""
+    """A TLS socket within the limits of its scope.
+
+    Attributes:
+        closed_by_peer: whether the other end said, by the closure alert, that nothing more will come.
+    """
+
+    closed_by_peer = False
+
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002 - as it is called there
+        self.suppress_ragged_eofs = False
+        try:
+            received = super().read(len, buffer)
+        except ssl.SSLEOFError:
+            return b"" if buffer is None else 0
+        self.closed_by_peer = not received
+        return received
 
     def do_handshake(self, block: bool = False) -> None:
         if (scope := current_scope()) is not None:

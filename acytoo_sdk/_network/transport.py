@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from http.client import HTTPException
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -16,9 +17,10 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
 
-from ..errors import InvalidRequestError
+from .._wire.framing import FramingError
+from ..errors import AcytooError, InvalidRequestError
 from ..protocol import Request
-from .connections import Connection, RawReply, TLSConnection, new_tls_context, pool_classes
+from .connections import Connection, HTTPError, RawReply, TLSConnection, new_tls_context, pool_classes
 from .head import StrictHTTPResponse
 from .proxies import Proxies
 from .sockets import SocketScope, current_scope, use_scope
@@ -26,6 +28,9 @@ from .socks import socks_pool_classes
 
 TIMEOUTS = requests.Timeout
 """What requests calls a timeout, whatever its root."""
+
+STACK_ERRORS = (OSError, HTTPException, HTTPError, FramingError, AcytooError)
+"""What requests and those below it raise where the network, or the other end, is at fault."""
 
 _POOL_CLASSES = pool_classes(Connection, TLSConnection)
 

@@ -45,9 +45,9 @@ class Stream(BaseStream, Generator[str, None, None]):
             self._call.raise_if_cancelled()
             raise
         except ValueError as error:
-            if isinstance(error, AcytooError):
+            if not _runs_elsewhere(error):
                 raise
-            # A generator that runs in another thread, which reads, or ends a cancelled stream at this moment.
+            # The other thread reads, or ends a cancelled stream at this moment.
             self._call.raise_if_cancelled()
             raise InvalidRequestError(
                 "This stream is being read by another thread: one thread reads at a time"
@@ -65,8 +65,10 @@ class Stream(BaseStream, Generator[str, None, None]):
         """Ends the stream and closes its connection; the text stays. While another thread reads, it is a `cancel()`."""
         try:
             self._pieces.close()
-        except ValueError:  # it is running: only its own thread can close it, once it was woken
-            self.cancel()
+        except ValueError as error:
+            if not _runs_elsewhere(error):
+                raise
+            self.cancel()  # only its own thread can close it, once it was woken
         else:
             self._call.close()
 
@@ -116,6 +118,11 @@ class Stream(BaseStream, Generator[str, None, None]):
             raise NotImplementedError
         with self._display.failing_in_brief():
             self.display()
+
+
+def _runs_elsewhere(error: ValueError) -> bool:
+    """Whether a generator says that another thread is running it; what comes from inside of it has more frames."""
+    return error.__traceback__ is not None and error.__traceback__.tb_next is None
 
 
 def _pieces(call: Call) -> Generator[str, None, None]:

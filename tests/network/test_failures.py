@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
+import requests
 
 from acytoo_sdk import AcytooError, APIConnectionError, APITimeoutError, InvalidRequestError, Timeout
 from acytoo_sdk._network.failures import default_host_hint, origin, translate
 from acytoo_sdk._network.sockets import Limits, SocketScope
 from acytoo_sdk._secrets import Mask
-from acytoo_sdk._wire.framing import FramingError
+from acytoo_sdk._wire.framing import FramingError, IncompleteBodyError
 
 URL = "https://chat.example:8443/api/completions"
 PROXY = "http://user:hunter2@proxy.example:3128"
@@ -109,8 +110,10 @@ def rows() -> Iterator[Row]:
         phase="first_byte",
         timed_out=True,
     )
-    framing = FramingError("before the last chunk")
-    yield Row("framing", wrapped(framing), reading, "chat.example:8443 broke the framing of its reply: before the last")
+    cut = IncompleteBodyError("before the last chunk")
+    yield Row("cut", wrapped(cut), reading, "chat.example:8443: the connection ended before the reply did")
+    framing = FramingError("a chunk's size is not a number")
+    yield Row("framing", wrapped(framing), reading, "chat.example:8443 broke the framing of its reply: a chunk")
     yield Row("in the body", wrapped(reset), reading, "chat.example:8443 broke the connection")
     yield Row("TLS in the body", wrapped(tls("BAD_MAC")), reading, "chat.example:8443 broke the connection")
     trust = "pass verify='/path/of/your/ca.pem' for an authority of your own"
@@ -150,8 +153,8 @@ def rows() -> Iterator[Row]:
     refused = ConnectionRefusedError(111, "Connection refused")
     says = "No connection to chat.example:8443: Connection refused"
     yield Row("refused", wrapped(refused), connecting, says)
-    yield Row("words alone", RuntimeError("what\nelse"), connecting, "No connection to chat.example:8443: what")
-    yield Row("no words", RuntimeError(), connecting, "No connection to chat.example:8443: RuntimeError")
+    yield Row("words alone", OSError("what\nelse"), connecting, "No connection to chat.example:8443: what")
+    yield Row("no words", OSError(), connecting, "No connection to chat.example:8443: OSError")
 
 
 ROWS = list(rows())
@@ -160,10 +163,10 @@ ROWS = list(rows())
 def translated(row: Row, mask: Mask | None = None) -> AcytooError:
     scope = SocketScope(Limits(Timeout(), None))
     row.stage(scope)
-    try:
-        return translate(row.error, scope, url=row.url, proxy=row.proxy, mask=mask or Mask(), timed_out=row.timed_out)
-    finally:
-        scope.reply = None
+    error = translate(row.error, scope, url=row.url, proxy=row.proxy, mask=mask or Mask(), timed_out=row.timed_out)
+    scope.reply = None
+    assert isinstance(error, AcytooError)
+    return error
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
@@ -196,15 +199,14 @@ def test_the_limit_on_everything_is_told_where_it_ran_out() -> None:
 
 def test_no_exception_of_the_chain_keeps_what_carries_secrets() -> None:
     root = ConnectionResetError("hunter2 was refused")
-    middle = RuntimeError("pool says", root)
+    middle = http.client.HTTPException("pool says", root)
     for name in ("request", "response", "pool", "conn", "url"):
         setattr(middle, name, f"hunter2 in {name}")
-    outer = RuntimeError("requests says hunter2")
+    outer = requests.RequestException("requests says hunter2")
     outer.__context__ = middle
-    try:
+    with pytest.raises(requests.RequestException):
         raise outer
-    except RuntimeError:
-        error = translated(Row("", outer, connecting, ""), Mask(["hunter2"]))
+    error = translated(Row("", outer, connecting, ""), Mask(["hunter2"]))
 
     assert outer.args == ("requests says ***",)
     assert root.args == ("*** was refused",)
