@@ -81,10 +81,8 @@ class BaseConversation(Generic[S]):
         self._options = client.options.for_call(model=model, temperature=temperature, timeout=timeout, retry=retry)
         self._own_model = model is not None
         self._limit = None if limit_characters is None else check_count("limit_characters", limit_characters)
-        self._messages = copy.deepcopy(check_messages(messages)) if messages else []
-        if system is not None:
-            self._messages = with_system(self._messages, system)
-        self._asked: _Asked | None = None
+        turns = copy.deepcopy(check_messages(messages)) if messages else []
+        self._state = _State(turns if system is None else with_system(turns, system))
         self._lock = threading.RLock()
 
     @property
@@ -92,7 +90,7 @@ class BaseConversation(Generic[S]):
         """The finished turns, oldest first, the system message in front of them; a copy."""
         with self._lock:
             self._take_finished_turn()
-            return copy.deepcopy(self._messages)
+            return copy.deepcopy(self._state.messages)
 
     @property
     def system(self) -> str | None:
@@ -102,13 +100,14 @@ class BaseConversation(Generic[S]):
             InvalidRequestError: on setting: it is no text, or a reply is on its way.
         """
         with self._lock:
-            return self._messages[0]["content"] if has_system(self._messages) else None
+            messages = self._state.messages
+            return messages[0]["content"] if has_system(messages) else None
 
     @system.setter
     def system(self, text: str | None) -> None:
         with self._lock:
             self._check_idle()
-            self._messages = with_system(self._messages, text)
+            self._state = replace(self._state, messages=with_system(self._state.messages, text))
 
     @property
     def model(self) -> str:
@@ -159,9 +158,10 @@ class BaseConversation(Generic[S]):
         """
         with self._lock:
             self._check_idle()
-            if self._asked is not None:
-                return self._ask(self._asked.question, again=self._asked.again)
-            return self._ask(self._messages[last_question(self._messages, "send again")], again=True)
+            messages, asked = self._state.messages, self._state.asked
+            if asked is not None:
+                return self._ask(asked.question, again=asked.again)
+            return self._ask(messages[last_question(messages, "send again")], again=True)
 
     def undo(self) -> None:
         """Takes the last turn out of the history: the last question, and everything that followed it.
@@ -171,8 +171,7 @@ class BaseConversation(Generic[S]):
         """
         with self._lock:
             self._check_idle()
-            self._messages = without_last_turn(self._messages, "undo")
-            self._asked = None
+            self._state = _State(without_last_turn(self._state.messages, "undo"))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the finished turns to a file, as JSON: `{"version": 1, "model": ..., "messages": [...]}`.
@@ -220,7 +219,7 @@ class BaseConversation(Generic[S]):
         model, messages = read_turns(path)
         with self._lock:
             self._check_idle()
-            self._messages, self._asked = messages, None
+            self._state = _State(messages)
             if model is not None and not self._own_model:
                 self._options = replace(self._options, model=model)
         return self
@@ -228,7 +227,7 @@ class BaseConversation(Generic[S]):
     def __repr__(self) -> str:
         with self._lock:
             self._take_finished_turn()
-            return f"<{type(self).__name__} of {len(self._messages)} messages, model {self.model!r}>"
+            return f"<{type(self).__name__} of {len(self._state.messages)} messages, model {self.model!r}>"
 
     def _repr_markdown_(self) -> str | None:
         return turns_as_markdown(self.messages) or None
@@ -238,7 +237,8 @@ class BaseConversation(Generic[S]):
         printer.text(printable("\n\n".join(turns)) or repr(self))
 
     def _ask(self, question: Message, *, again: bool) -> S:
-        before = without_last_turn(self._messages) if again else self._messages
+        messages = self._state.messages
+        before = without_last_turn(messages) if again else messages
         stream = self._client.stream(
             shortened([*before, question], self._limit),
             model=self._options.model,
@@ -246,13 +246,14 @@ class BaseConversation(Generic[S]):
             timeout=self._options.timeout,
             retry=self._options.retry,
         )
-        self._asked = _Asked(question, again, call_of(stream), weakref.ref(stream))
+        self._state = _State(messages, _Asked(question, again, call_of(stream), weakref.ref(stream)))
         return stream
 
     def _check_idle(self) -> None:
-        over = self._asked is None or self._asked.over  # asked first: it may end well at any moment
+        asked = self._state.asked
+        over = asked is None or asked.over  # asked first: it may end well at any moment
         self._take_finished_turn()
-        if self._asked is not None and not over:
+        if self._state.asked is not None and not over:
             raise InvalidRequestError(
                 "A reply of this conversation is on its way: one at a time",
                 hint="read it to its end, or close its stream",
@@ -260,11 +261,10 @@ class BaseConversation(Generic[S]):
 
     def _take_finished_turn(self) -> None:
         """Takes the last turn into the history, if its reply was finished by now."""
-        asked = self._asked
+        messages, asked = self._state.messages, self._state.asked
         if asked is not None and asked.call.state is CallState.COMPLETED:
-            before = without_last_turn(self._messages) if asked.again else self._messages
-            self._messages = [*before, asked.question, {"role": "assistant", "content": asked.call.text}]
-            self._asked = None
+            before = without_last_turn(messages) if asked.again else messages
+            self._state = _State([*before, asked.question, {"role": "assistant", "content": asked.call.text}])
 
 
 class Conversation(BaseConversation["Stream"]):
@@ -369,3 +369,16 @@ class _Asked:
     def over(self) -> bool:
         """Whether nothing more will be read of it."""
         return self.call.over or self.stream() is None
+
+
+@dataclass(frozen=True)
+class _State:
+    """What a conversation holds: stored by one assignment, so that no turn enters twice, whatever interrupts it.
+
+    Attributes:
+        messages: the finished turns.
+        asked: the question whose turn is not among them yet.
+    """
+
+    messages: list[Message]
+    asked: _Asked | None = None

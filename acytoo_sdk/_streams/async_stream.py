@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import AcytooError, APIConnectionError, APITimeoutError, InvalidRequestError
+from ..errors import AcytooError, APITimeoutError, InvalidRequestError
 from .base import BaseStream, Display
 from .call import Call
 from .reader import Reader, ReaderPool
@@ -76,7 +76,7 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
             self.cancel()
         else:
             self._end()
-        if self._call.started and not self._reader.ended:
+        if self._call.started and not self._reader.ended and not self._call.inherited:
             await wait_until(lambda: self._reader.ended, self._reader.on_ready, seconds=_GRACE, shielded=True)
 
     async def display(self, *, raw: bool = False) -> None:
@@ -128,6 +128,7 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
         elif reader.ready():
             await checkpoint()
         if not reader.ready():
+            call.check_process()
             await wait_until(reader.ready, reader.on_ready)
         if reader.pieces:
             return call.deliver(reader.take())
@@ -147,12 +148,8 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
         if call.over:
             reader.end()
             return
-        try:
-            runs = self._readers.add(reader)
-        except RuntimeError as error:
-            reader.end()
-            raise APIConnectionError("The system has no more threads for another stream") from error
-        if runs or call.deadline is None:
+        self._readers.add(reader)
+        if reader.begun or call.deadline is None:
             return
         in_time = await wait_until(reader.ready, reader.on_ready, seconds=call.deadline - time.monotonic())
         if not in_time and self._readers.remove(reader):

@@ -10,6 +10,7 @@ something that holds the error.
 from __future__ import annotations
 
 import enum
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 from .._network.pool import Pool
 from .._options import CallOptions, Options
 from .._secrets import Mask
-from ..errors import AcytooError, StreamCancelledError
+from ..errors import AcytooError, InvalidRequestError, StreamCancelledError
 from ..protocol import ReplyReader, Request
 from .reply import Reply, ReplyFacts, without_frames
 from .text import Figures, GrowingText, Stats
@@ -147,6 +148,7 @@ class Call:
         self._lifecycle = Lifecycle()
         self._text = GrowingText()
         self._figures = Figures()
+        self._process: int | None = None  # which started it
         self._exchange: Exchange | None = None  # of the running attempt
         self._sleep = threading.Lock()  # taken until a wait between two attempts is to end early
         self._sleep.acquire()
@@ -167,6 +169,11 @@ class Call:
         return self.state not in (CallState.READY, CallState.RUNNING)
 
     @property
+    def inherited(self) -> bool:
+        """Whether this process is a fork of the one that started it."""
+        return self._process not in (None, os.getpid())
+
+    @property
     def text(self) -> str:
         """What was delivered so far."""
         return self._text.joined()
@@ -185,6 +192,7 @@ class Call:
         """
         self._pool.check_open()
         self._apply(CallEvent.START)
+        self._process = os.getpid()
         self._figures.began = began = time.monotonic()
         if self._options.timeout.total is not None:
             self.deadline = began + self._options.timeout.total
@@ -214,9 +222,19 @@ class Call:
             while text is not None:
                 if text:
                     yield text
+                self.check_process()
                 text = reply.more()
         finally:
             reply.close()
+
+    def check_process(self) -> None:
+        """Raises in a fork of the process that started the call: the connection is the parent's.
+
+        Raises:
+            InvalidRequestError: this is one.
+        """
+        if self.inherited:
+            raise InvalidRequestError("This stream was started before the process was forked: only the parent reads it")
 
     def deliver(self, text: str) -> str:
         """Keeps a text that goes to the caller now.
@@ -285,6 +303,8 @@ class Call:
 
     def _abort(self) -> None:
         """Wakes whoever reads; it is asked once, by the event that ended the call."""
+        if self.inherited:
+            return  # whoever reads is in the parent, and so is the connection, though this process has a handle of it
         self._sleep.release()
         if (exchange := self._exchange) is not None:
             exchange.abort()

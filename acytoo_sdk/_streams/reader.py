@@ -11,13 +11,19 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
+from typing import TypeVar
 
-from ..errors import AcytooError
+from ..errors import AcytooError, APIConnectionError
 from .call import Call
 from .reply import without_frames
 
 # How far a thread runs ahead of its consumer, in characters: some pages of text.
 _AHEAD = 64 * 1024
+
+# More than a system has.
+_MOST_THREADS = 100_000
+
+T = TypeVar("T")
 
 
 class Reader:
@@ -28,11 +34,13 @@ class Reader:
 
     Attributes:
         pieces: what was read and not taken yet.
+        begun: a thread has taken it up.
         ended: nothing more will be read.
     """
 
     def __init__(self, call: Call) -> None:
         self.pieces: deque[str] = deque()
+        self.begun = False
         self.ended = False
         self._call = call
         self._error: BaseException | None = None
@@ -73,6 +81,7 @@ class Reader:
 
     def run(self) -> None:
         """Reads to the end, in the thread that calls it."""
+        self.begun = True
         try:
             for piece in self._call.texts():
                 self.pieces.append(piece)
@@ -90,8 +99,10 @@ class Reader:
         finally:
             self.end()
 
-    def end(self) -> None:
-        """Nothing more will be read."""
+    def end(self, error: AcytooError | None = None) -> None:
+        """Nothing more will be read; there was an error, perhaps."""
+        if error is not None and not self._stopped:
+            self._error = error
         self.ended = True
         self._wake()
 
@@ -113,6 +124,9 @@ class Reader:
 class ReaderPool:
     """The reading threads of one client: as many readers run at once as it has room for, the others wait in a queue.
 
+    No lock is taken: while a thread starts, the garbage collector may run in it, finalise a stream there, and want to
+    take its reader out of the queue.
+
     Args:
         size: how many threads there may be.
     """
@@ -123,45 +137,49 @@ class ReaderPool:
 
     def _begin(self) -> None:
         self._process = os.getpid()
-        self._free = self._size
+        self._free = deque([True] * min(self._size, _MOST_THREADS))  # one for each thread that there may be, and is not
         self._queue: deque[Reader] = deque()
-        self._lock = threading.RLock()
 
-    def add(self, reader: Reader) -> bool:
-        """Runs a reader: True for now, False for when it is its turn.
-
-        Raises:
-            RuntimeError: the system has no more threads.
-        """
+    def add(self, reader: Reader) -> None:
+        """Runs a reader as soon as it is its turn. Where the system has no more threads, it ends in an error."""
         if self._process != os.getpid():  # in a forked child: the threads are the parent's
             self._begin()
-        with self._lock:
-            if not self._free:
-                self._queue.append(reader)
-                return False
-            threading.Thread(target=self._work, args=(reader,), name="acytoo-stream", daemon=True).start()
-            self._free -= 1
-            return True
+        self._queue.append(reader)
+        while self._queue and _first(self._free) is not None:
+            try:
+                threading.Thread(target=self._work, name="acytoo-stream", daemon=True).start()
+                return
+            except RuntimeError as error:  # noqa: PERF203 - no thread is started twice
+                self._free.append(True)
+                if (refused := _first(self._queue)) is not None:
+                    refused.end(_no_more_threads(error))
 
     def remove(self, reader: Reader) -> bool:
         """Takes a reader out of the queue; False if it was not, or no longer, waiting there."""
-        with self._lock:
-            try:
-                self._queue.remove(reader)
-            except ValueError:
-                return False
+        try:
+            self._queue.remove(reader)
+        except ValueError:
+            return False
         reader.end()
         return True
 
-    def _work(self, reader: Reader | None) -> None:
-        while reader is not None:
-            reader.run()
-            reader = self._next()
+    def _work(self) -> None:
+        working: bool | None = True
+        while working:
+            while (reader := _first(self._queue)) is not None:
+                reader.run()
+            self._free.append(True)
+            working = bool(self._queue) and _first(self._free)  # for one that was added meanwhile
 
-    def _next(self) -> Reader | None:
-        """Whose turn it is in a thread that has become free; None: nobody's, and the thread ends."""
-        with self._lock:
-            if self._queue:
-                return self._queue.popleft()
-            self._free += 1
-            return None
+
+def _first(waiting: deque[T]) -> T | None:
+    try:
+        return waiting.popleft()
+    except IndexError:
+        return None
+
+
+def _no_more_threads(cause: RuntimeError) -> APIConnectionError:
+    error = APIConnectionError("The system has no more threads for another stream")
+    error.__cause__ = cause.with_traceback(None)
+    return error

@@ -31,6 +31,9 @@ class Stats:
 class GrowingText:
     """A text that grows by pieces. One thread adds; any may look.
 
+    Pieces are joined in their place, by whoever may: one thread at a time, and nobody waits to be that one, since a
+    signal handler may look while the code that it interrupts is joining. So whatever is interrupted, no piece is lost.
+
     `io.StringIO` would do, but from Python 3.13 on it keeps a copy of its own beside the text that was looked at.
 
     Attributes:
@@ -42,29 +45,35 @@ class GrowingText:
         self.pieces = 0
         self.characters = 0
         self._parts: list[str] = []
-        self._recent: list[str] = []
-        self._lock = threading.Lock()
+        self._joined = 0  # how many of the first parts are long ones
+        self._joining = threading.Lock()
 
     def add(self, piece: str) -> None:
         """Takes one more piece."""
         self.pieces += 1
         self.characters += len(piece)
-        self._recent.append(piece)
-        if len(self._recent) >= _MANY:
-            with self._lock:
-                self._parts.append("".join(self._take_recent()))
+        self._parts.append(piece)
+        if len(self._parts) - self._joined >= _MANY:
+            self._join(self._joined)
+            self._joined = len(self._parts)
 
     def joined(self) -> str:
         """All of the text."""
-        with self._lock:
-            text = "".join([*self._parts, *self._take_recent()])  # of one part, that part itself
-            self._parts = [text]
-            return text
+        self._joined = 0
+        return self._join(0)
 
-    def _take_recent(self) -> list[str]:
-        pieces = self._recent[:]
-        del self._recent[: len(pieces)]  # one more may be there by now
-        return pieces
+    def _join(self, first: int) -> str:
+        """Makes one part of all from the `first` on, if nobody else is joining just now; returns its text."""
+        may = self._joining.acquire(blocking=False)
+        try:
+            parts = self._parts[first:]
+            text = "".join(parts)  # of one part, that part itself
+            if may:
+                self._parts[first : first + len(parts)] = [text]  # one more may be there by now
+            return text
+        finally:
+            if may:
+                self._joining.release()
 
 
 class Figures:

@@ -9,6 +9,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
+from fault_server import wait_for
 
 from acytoo_sdk import APIConnectionError
 from acytoo_sdk._streams.reader import Reader, ReaderPool
@@ -148,7 +149,8 @@ def test_as_many_readers_run_as_there_is_room_and_the_others_in_the_order_they_c
     calls: list[Any] = [Played() for _ in range(5)]
     readers = [Reader(call) for call in calls]
 
-    assert [pool.add(reader) for reader in readers] == [True, True, False, False, False]
+    for reader in readers:
+        pool.add(reader)
     for number, call in enumerate(calls):  # one ends, one begins
         call.played.put(f"piece of {number}")
         call.played.put(None)
@@ -161,7 +163,7 @@ def test_who_has_ended_makes_room_for_the_next() -> None:
     pool = ReaderPool(1)
     for _ in range(3):
         reader, call = reader_of(None)
-        assert pool.add(reader)
+        pool.add(reader)
         assert call.closed.wait(10)
         for thread in threading.enumerate():
             if thread.name == "acytoo-stream":
@@ -172,8 +174,10 @@ def test_a_reader_that_waits_for_its_turn_can_be_taken_out_of_the_queue() -> Non
     pool = ReaderPool(1)
     runs, first = reader_of()
     waits, _ = reader_of()
-    assert pool.add(runs)
-    assert not pool.add(waits)
+    pool.add(runs)
+    pool.add(waits)
+    assert wait_for(lambda: runs.begun)
+    assert not waits.begun
 
     assert pool.remove(waits)
     assert not pool.remove(waits)
@@ -190,11 +194,16 @@ def test_where_no_thread_can_be_started_the_room_stays_free(monkeypatch: pytest.
     pool = ReaderPool(1)
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refuse)
-        with pytest.raises(RuntimeError):
-            pool.add(reader_of(None)[0])
+        refused, _ = reader_of(None)
+        pool.add(refused)
     reader, call = reader_of(None)
+    pool.add(reader)
 
-    assert pool.add(reader)
+    assert refused.ended
+    error = refused.take_error()
+    assert isinstance(error, APIConnectionError)
+    assert "no more threads" in str(error)
+    assert isinstance(error.__cause__, RuntimeError)
     assert call.closed.wait(10)
 
 
@@ -203,11 +212,12 @@ def test_where_no_thread_can_be_started_the_room_stays_free(monkeypatch: pytest.
 def test_a_forked_child_has_room_of_its_own() -> None:
     pool = ReaderPool(1)
     running_reader, call = reader_of()
-    assert pool.add(running_reader)
+    pool.add(running_reader)
     child = os.fork()
     if child == 0:
         reader, _ = reader_of("a", None)
-        os._exit(0 if pool.add(reader) else 1)
+        pool.add(reader)
+        os._exit(0 if wait_for(lambda: reader.begun) else 1)
     _, status = os.waitpid(child, 0)
     call.played.put(None)
     assert call.closed.wait(10)
