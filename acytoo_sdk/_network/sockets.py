@@ -136,11 +136,11 @@ class SocketScope:
         Raises:
             ConnectionAbortedError: the attempt was aborted, and the socket is of no more use.
         """
-        self.check()
-        if (sock := _taken_out(self._place)) is None:
-            self.check()  # an abort has it
-        else:
-            sock.scope = None  # type: ignore[attr-defined]
+        sock = _taken_out(self._place)
+        if sock is None or self.aborted:
+            self._place += [sock] if sock is not None else []  # for `close`
+            raise ConnectionAbortedError("cancelled")
+        sock.scope = None  # type: ignore[attr-defined]
         self.reply = None
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 import threading
@@ -10,7 +11,7 @@ import tracemalloc
 from collections.abc import Iterator
 
 import pytest
-from between_steps import file_of, run_interrupted
+from between_steps import file_of, interrupt_at_each_step, run_interrupted
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -139,6 +140,45 @@ def test_a_piece_that_comes_while_somebody_looks_is_kept_in_its_place() -> None:
     assert steps > 20
     for step in range(steps + 1):
         look_with_a_piece_at(step)
+
+
+class Interrupted(BaseException):
+    """As Ctrl-C is, at any moment."""
+
+
+def interrupt() -> None:
+    raise Interrupted
+
+
+@pytest.mark.parametrize("what", ["a look", "one more piece", "a piece after which many are joined"])
+def test_nothing_is_lost_where_it_is_interrupted(what: str) -> None:
+    before = ["ab"] * (1500 if what == "a look" else 3)
+    if "many" in what:
+        before = ["ab"] * 1023
+
+    def attempt(step: int) -> int:
+        text = text_of(*before)
+        act = text.joined if what == "a look" else (lambda: text.add("c"))
+        steps = step + 1
+        with contextlib.suppress(Interrupted):
+            steps = run_interrupted(act, {step: interrupt}, file=file_of(GrowingText.joined))
+        assert text.joined() in ("".join(before), "".join(before) + "c")
+        text.add("d")
+        assert text.joined().removesuffix("d") in ("".join(before), "".join(before) + "c")
+        return steps
+
+    assert interrupt_at_each_step(attempt) > 10
+
+
+def test_a_look_at_any_step_of_a_look_sees_the_same() -> None:
+    def attempt(step: int) -> int:
+        text, seen = text_of("a", "b"), list[str]()
+        look = lambda: seen.append(text.joined())  # noqa: E731
+        steps = run_interrupted(look, {step: look}, file=file_of(GrowingText.joined))
+        assert set(seen) == {"ab"}
+        return steps
+
+    assert interrupt_at_each_step(attempt) > 10
 
 
 # The figures

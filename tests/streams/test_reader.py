@@ -187,6 +187,31 @@ def test_a_reader_that_waits_for_its_turn_can_be_taken_out_of_the_queue() -> Non
     assert first.closed.wait(10)
 
 
+def test_a_reader_may_be_taken_out_of_the_queue_while_a_thread_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a finaliser does that runs in the thread which is starting, and which is being waited for."""
+    pool, other = ReaderPool(1), reader_of()[0]
+    removed: list[bool] = []
+    start = threading.Thread.start
+
+    def start_and_finalise(thread: threading.Thread) -> None:
+        finaliser = threading.Thread(target=lambda: removed.append(pool.remove(other)), daemon=True)
+        start(finaliser)
+        finaliser.join(5)
+        start(thread)
+
+    reader, call = reader_of(None)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start_and_finalise)
+        pool.add(reader)
+
+    assert removed == [False]
+    assert call.closed.wait(10)
+
+
+def test_a_pool_of_any_size_begins_with_nothing() -> None:
+    assert len(ReaderPool(10**9)._free) <= 100_000
+
+
 def test_where_no_thread_can_be_started_the_room_stays_free(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")

@@ -1,0 +1,40 @@
+"""Idle connections are kept without a lock that a finaliser, or a signal handler, could wait for."""
+
+from __future__ import annotations
+
+import queue
+
+import pytest
+from between_steps import file_of, interrupt_at_each_step, run_interrupted
+
+from acytoo_sdk._network.connections import Connection, TLSConnection, pool_classes
+
+IDLE = pool_classes(Connection, TLSConnection)["http"].QueueCls
+
+
+def test_the_one_that_was_given_back_last_is_taken_first() -> None:
+    idle = IDLE(2)
+    idle.put("a")
+    idle.put("b", block=False)
+
+    assert idle.qsize() == 2
+    with pytest.raises(queue.Full):
+        idle.put("c", block=False)
+    assert (idle.get(block=False, timeout=1), idle.get()) == ("b", "a")
+    with pytest.raises(queue.Empty):
+        idle.get(block=False)
+
+
+def test_one_may_be_given_back_at_any_step_of_taking_one() -> None:
+    def attempt(step: int) -> int:
+        idle, taken = IDLE(3), []
+        idle.put("a")
+        steps = run_interrupted(
+            lambda: taken.append(idle.get(block=False)), {step: lambda: idle.put("b")}, file=file_of(IDLE.get)
+        )
+        assert taken[0] in ("a", "b")
+        left = {idle.get(block=False) for _ in range(idle.qsize())}
+        assert left | {taken[0]} == ({"a", "b"} if step < steps else {"a"})
+        return steps
+
+    assert interrupt_at_each_step(attempt) > 3

@@ -1,0 +1,149 @@
+"""The scope of an attempt's socket: aborted from anywhere, at any moment, by code that may wait for nothing."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from between_steps import file_of, interrupt_at_each_step, run_interrupted
+
+from acytoo_sdk import Timeout
+from acytoo_sdk._network.sockets import Limits, SocketScope
+
+
+class Pair:
+    """A scope that carries one end of a connection, and the other end."""
+
+    def __init__(self) -> None:
+        self.scope = SocketScope(Limits(Timeout(), None))
+        self.carried, self.other = socket.socketpair()
+        self.other.settimeout(5)
+
+    def is_open(self) -> bool:
+        """Whether what is sent on one end arrives at the other."""
+        try:
+            self.carried.sendall(b"x")
+        except OSError:
+            return False
+        return self.other.recv(1) == b"x"
+
+
+class Scoped(socket.socket):
+    scope: SocketScope | None = None
+
+
+@contextmanager
+def pair() -> Iterator[Pair]:
+    one = Pair()
+    one.carried = Scoped(fileno=one.carried.detach())
+    try:
+        one.scope.adopt(one.carried)
+        yield one
+    finally:
+        one.carried.close()
+        one.other.close()
+
+
+def aborted_at_each_step(act: Callable[[SocketScope], object], check: Callable[[Pair], None]) -> None:
+    """Has the scope aborted at each step of what it does, and checks what came of it."""
+
+    def attempt(step: int) -> int:
+        with pair() as one:
+            steps = run_interrupted(lambda: act(one.scope), {step: one.scope.abort}, file=file_of(SocketScope.abort))
+            if step < steps:
+                assert one.scope.aborted
+                check(one)
+            return steps
+
+    assert interrupt_at_each_step(attempt) > 10
+
+
+def test_an_abort_ends_the_connection_and_stays() -> None:
+    with pair() as one:
+        one.scope.abort()
+        assert one.other.recv(1) == b""
+        with pytest.raises(ConnectionAbortedError):
+            one.scope.check()
+
+
+def test_an_abort_at_any_step_of_closing_leaves_a_closed_socket() -> None:
+    aborted_at_each_step(SocketScope.close, lambda one: _assert_closed(one))
+
+
+def _assert_closed(one: Pair) -> None:
+    assert one.carried.fileno() == -1
+    assert one.other.recv(1) == b""
+
+
+def test_closing_at_any_step_of_an_abort_leaves_a_closed_socket() -> None:
+    def attempt(step: int) -> int:
+        with pair() as one:
+            steps = run_interrupted(one.scope.abort, {step: one.scope.close}, file=file_of(SocketScope.abort))
+            if step < steps:
+                _assert_closed(one)
+            return steps
+
+    assert interrupt_at_each_step(attempt) > 10
+
+
+def test_an_abort_at_any_step_of_a_release_is_told_or_spares_the_socket() -> None:
+    """A socket that serves another call by now must not be shut down."""
+
+    def attempt(step: int) -> int:
+        told: list[BaseException] = []
+
+        def release(one: Pair) -> None:
+            try:
+                one.scope.release()
+            except ConnectionAbortedError as error:
+                told.append(error)
+
+        with pair() as one:
+            steps = run_interrupted(lambda: release(one), {step: one.scope.abort}, file=file_of(SocketScope.abort))
+            if told:
+                one.scope.close()
+                _assert_closed(one)
+            else:
+                assert one.is_open()
+            return steps
+
+    assert interrupt_at_each_step(attempt) > 10
+
+
+def test_an_abort_at_any_step_of_another_ends_the_connection() -> None:
+    aborted_at_each_step(SocketScope.abort, lambda one: _assert_shut(one))
+
+
+def _assert_shut(one: Pair) -> None:
+    assert one.other.recv(1) == b""
+
+
+def test_an_abort_at_any_step_of_dropping_what_was_not_sent_is_known() -> None:
+    aborted_at_each_step(SocketScope.drop_unsent, lambda one: None)
+
+
+def test_an_abort_of_what_was_closed_or_never_connected_does_nothing() -> None:
+    with pair() as one:
+        one.carried.close()
+        one.scope.abort()
+    SocketScope(Limits(Timeout(), None)).abort()
+
+
+def test_an_exception_of_somebody_else_comes_out_of_an_abort(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler's may be of the kind that a closed socket raises."""
+
+    def interrupted(sock: socket.socket, how: int) -> None:
+        raise TimeoutError("the job took too long")
+
+    with pair() as one, monkeypatch.context() as patched:
+        patched.setattr(socket.socket, "shutdown", interrupted)
+        with pytest.raises(TimeoutError, match="the job"):
+            one.scope.abort()
+
+
+def test_a_name_that_no_host_can_have_is_no_host() -> None:
+    scope = SocketScope(Limits(Timeout(), None))
+    with pytest.raises(socket.gaierror):
+        scope.connect("a" * 64 + ".example", 80, [])

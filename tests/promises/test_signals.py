@@ -1,0 +1,249 @@
+"""What a signal handler raises comes out as itself, at once; what it ends, it ends without waiting for anybody."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+import pytest
+from fault_server import wait_for
+
+from acytoo_sdk import AcytooError, Client, RetryPolicy, Timeout
+from acytoo_sdk.testing import FakeServer, Fault
+
+AT_ONCE = 1.0
+PATIENT = RetryPolicy(attempts=5, wait_initial=3600, wait_max=3600)
+
+
+class JobTimeout(Exception):
+    """What RQ and Celery raise in a job that takes too long."""
+
+
+class ConnectionTimeout(TimeoutError):
+    """One of somebody's own, below Python's."""
+
+
+# A signal handler's exception may be of any kind, also of one that means something to the network stack, or to us.
+KINDS = [JobTimeout, TimeoutError, ConnectionTimeout, ConnectionResetError, OSError, ValueError, RuntimeError]
+
+
+@contextlib.contextmanager
+def refusing_to_connect() -> Iterator[tuple[str, Callable[[], object]]]:
+    """A listener whose queue is full: no connection comes about."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as fillers:
+        for _ in range(4):
+            filler = fillers.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", lambda: True
+
+
+@contextlib.contextmanager
+def silent_before_the_head() -> Iterator[tuple[str, Callable[[], object]]]:
+    with FakeServer(faults=[Fault.no_head()] * 9) as server:
+        yield server.url, lambda: server.requests
+        assert len(server.requests) == 1
+        server.wait_until(lambda: not server.open_connections)
+
+
+@contextlib.contextmanager
+def silent_in_the_body() -> Iterator[tuple[str, Callable[[], object]]]:
+    with FakeServer(faults=[Fault.stall(after=0)] * 9) as server:
+        yield server.url, lambda: server.requests
+        assert len(server.requests) == 1
+        server.wait_until(lambda: not server.open_connections)
+
+
+@contextlib.contextmanager
+def waiting_to_try_again() -> Iterator[tuple[str, Callable[[], object]]]:
+    with FakeServer(faults=[Fault.status(503)] * 9) as server:
+        yield server.url, lambda: server.requests
+        assert len(server.requests) == 1
+
+
+WHERE = [refusing_to_connect, silent_before_the_head, silent_in_the_body, waiting_to_try_again]
+
+
+@contextlib.contextmanager
+def handled(handler: Callable[[int, FrameType | None], object], ready: Callable[[], object]) -> Iterator[None]:
+    """Has a handler called in this thread, once it is ready and waits."""
+
+    def send() -> None:
+        assert wait_for(lambda: bool(ready()))
+        time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        yield
+    finally:
+        sender.join()
+        signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("where", WHERE)
+def test_an_exception_of_a_signal_handler_comes_out_as_itself_at_once(
+    where: Callable[[], contextlib.AbstractContextManager[tuple[str, Callable[[], object]]]], kind: type[Exception]
+) -> None:
+    own, when = kind("the job took too long"), [0.0]
+
+    def give_up(signum: int, frame: FrameType | None) -> None:
+        when[0] = time.monotonic()
+        raise own
+
+    with where() as (url, ready), Client(url, retry=PATIENT, timeout=Timeout(connect=30)) as client:
+        stream = client.stream("Hi")
+        with handled(give_up, lambda: stream.stats.attempts and ready()), pytest.raises(kind) as caught:
+            next(stream)
+        assert time.monotonic() - when[0] < AT_ONCE
+        assert caught.value is own
+        assert stream.stats.attempts == 1
+        assert list(stream) == []
+
+
+def test_what_the_caller_was_handling_is_left_as_it_was() -> None:
+    """An error of ours that is raised meanwhile has it as a context, but it is not ours to change."""
+    with FakeServer(faults=[Fault.drop()] * 9) as server, Client(server.url, retry=1) as client:
+        own = ConnectionError("hunter2")
+        own.request = "mine"  # type: ignore[attr-defined]
+        try:
+            raise own
+        except ConnectionError:
+            with pytest.raises(AcytooError):
+                client.complete("Hi")
+        assert (own.args, own.request) == (("hunter2",), "mine")  # type: ignore[attr-defined]
+        assert own.__traceback__ is not None
+
+
+def test_a_bug_in_a_patched_function_is_no_failure_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    bugs: list[Exception] = []
+
+    def buggy(*arguments: object, **named: object) -> None:
+        bugs.append(FileNotFoundError("hosts"))
+        raise bugs[-1]
+
+    monkeypatch.setattr(socket, "getaddrinfo", buggy)
+    with Client("http://127.0.0.1:9", retry=PATIENT) as client, pytest.raises(FileNotFoundError) as caught:
+        client.complete("Hi")
+    assert [caught.value] == bugs
+
+
+def test_too_deep_a_recursion_is_told_as_such() -> None:
+    """With ever fewer frames left: it is no failure of the network, and nothing is sent twice."""
+
+    def at_depth(depth: int, client: Client) -> str:
+        return at_depth(depth - 1, client) if depth else client.complete("Hi")
+
+    outcomes: list[str] = []
+    with FakeServer("Hello", pause=0) as server, Client(server.url, retry=PATIENT) as client:
+        client.complete("Hi")
+        for frames in range(120, 10, -2):
+            sent = len(server.requests)
+            try:
+                outcomes.append(at_depth(sys.getrecursionlimit() - len(inspect.stack(0)) - frames, client))
+            except RecursionError:
+                outcomes.append("too deep")
+            assert len(server.requests) <= sent + 1
+    assert set(outcomes) == {"Hello", "too deep"}
+
+
+# What a handler, or a finaliser, ends
+
+
+def run_script(script: str, *, seconds: float = 40.0) -> str:
+    """What a script prints, in a process of its own, which must end."""
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_signal_handler_may_close_the_client_at_any_moment() -> None:
+    """A thousand times a second, whatever the main thread is doing just then."""
+    said = run_script("""
+        import faulthandler, signal, sys, time
+        from acytoo_sdk import AcytooError, Client, Timeout
+        from acytoo_sdk.testing import FakeServer
+
+        faulthandler.dump_traceback_later(30, exit=True)
+        client = None
+        closed = 0
+
+        def close(signum, frame):
+            global closed
+            if client is not None:
+                closed += 1
+                client.close()
+
+        with FakeServer("Hello", pause=0) as server:
+            client = Client(server.url, timeout=Timeout(total=20))
+            signal.signal(signal.SIGALRM, close)
+            signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+            until = time.monotonic() + 5
+            while time.monotonic() < until:
+                client = Client(server.url, timeout=Timeout(total=20))
+                try:
+                    for _ in range(5):
+                        client.complete("Hi")
+                except AcytooError:
+                    pass
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            client.close()
+        print(closed > 300)
+        """)
+    assert said == "True"
+
+
+def test_a_finaliser_never_stops_an_event_loop() -> None:
+    """Running streams in cycles, which the collector ends wherever it happens to run: in a thread that is starting."""
+    said = run_script("""
+        import anyio, faulthandler, gc, sys
+        from acytoo_sdk import AsyncClient
+        from acytoo_sdk.testing import FakeServer
+
+        faulthandler.dump_traceback_later(30, exit=True)
+        gc.freeze()  # or the oldest generation would wait until it has grown by a quarter
+        gc.set_threshold(7, 1, 1)
+        sys.setswitchinterval(1e-5)
+
+        class Holder:
+            def __init__(self, stream):
+                self.stream, self.bound = stream, self.read
+
+            async def read(self):
+                return await anext(self.stream)
+
+        async def main():
+            with FakeServer(["a", "b"] * 50, pause=0.5) as server:
+                async with AsyncClient(server.url, max_streams=500) as client:
+                    async def hold_and_drop():
+                        for _ in range(60):
+                            await Holder(client.stream("Hi")).read()
+
+                    async with anyio.create_task_group() as tasks:
+                        for _ in range(6):
+                            tasks.start_soon(hold_and_drop)
+            print("alive")
+
+        anyio.run(main)
+        """)
+    assert said == "alive"
