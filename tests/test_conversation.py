@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import random
@@ -12,6 +13,7 @@ from typing import Any
 
 import anyio
 import pytest
+from between_steps import file_of, interrupt_at_each_step, run_interrupted
 from talks import HI, RULES, Talk, awaited, echo, sent, spoken, turn
 
 from acytoo_sdk import (
@@ -64,6 +66,44 @@ async def test_a_turn_enters_the_history_when_its_reply_was_read_to_its_end(flav
         assert talk.messages == HI
         await reply.close()
         assert talk.messages == HI
+
+
+def test_a_turn_enters_once_whatever_interrupts_it() -> None:
+    """Ctrl-C, at any moment of looking at the history, or a signal handler that looks as well."""
+
+    class Interrupted(BaseException):
+        pass
+
+    def interrupt() -> None:
+        raise Interrupted
+
+    with FakeServer("Hello!", pause=0) as server, Client(server.url) as client:
+
+        tried: list[int] = []
+
+        def attempt(step: int) -> int:
+            tried.append(step)
+            conversation, seen = client.conversation(), list[list[Message]]()
+            conversation.ask("Hi")
+            meanwhile = interrupt if step % 2 else lambda: conversation.messages
+
+            def look_again_if_interrupted() -> None:
+                try:
+                    conversation.messages  # noqa: B018
+                except Interrupted:
+                    pass
+                seen.append(conversation.messages)
+
+            with contextlib.suppress(Interrupted):
+                steps = run_interrupted(
+                    look_again_if_interrupted, {step // 2: meanwhile}, file=file_of(Conversation.send)
+                )
+                assert seen == [turn("Hi", "Hello!")]
+                return steps * 2
+            return 0  # the second look was interrupted
+
+        assert interrupt_at_each_step(attempt) == 0
+        assert len(tried) > 40
 
 
 @spoken

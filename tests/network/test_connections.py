@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+from typing import Any
 
 import pytest
 from between_steps import file_of, interrupt_at_each_step, run_interrupted
@@ -13,7 +14,7 @@ IDLE = pool_classes(Connection, TLSConnection)["http"].QueueCls
 
 
 def test_the_one_that_was_given_back_last_is_taken_first() -> None:
-    idle = IDLE(2)
+    idle: Any = IDLE(2)
     idle.put("a")
     idle.put("b", block=False)
 
@@ -27,7 +28,8 @@ def test_the_one_that_was_given_back_last_is_taken_first() -> None:
 
 def test_one_may_be_given_back_at_any_step_of_taking_one() -> None:
     def attempt(step: int) -> int:
-        idle, taken = IDLE(3), []
+        idle: Any = IDLE(3)
+        taken: list[str] = []
         idle.put("a")
         steps = run_interrupted(
             lambda: taken.append(idle.get(block=False)), {step: lambda: idle.put("b")}, file=file_of(IDLE.get)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import threading
 
@@ -39,7 +40,7 @@ def test_there_is_one_transport_and_none_after_the_end() -> None:
 
 def test_threads_that_ask_at_the_same_moment_get_the_same_transport() -> None:
     for _ in range(20):
-        shared, start, got = pool(), threading.Barrier(4), []
+        shared, start, got = pool(), threading.Barrier(4), list[object]()
 
         def ask(shared: Pool = shared, start: threading.Barrier = start, got: list[object] = got) -> None:
             start.wait()
@@ -68,13 +69,11 @@ def test_closing_cancels_the_streams_that_live_and_holds_none() -> None:
 
 def test_closing_at_any_step_of_asking_for_the_transport_ends_it() -> None:
     def attempt(step: int) -> int:
-        shared, got = pool(), []
+        shared = pool()
 
         def ask() -> None:
-            try:
-                got.append(shared.transport())
-            except ClientClosedError:
-                got.append(None)
+            with contextlib.suppress(ClientClosedError):
+                shared.transport()
 
         steps = run_interrupted(ask, {step: shared.close}, file=file_of(Pool.close))
         if step < steps:
