@@ -30,13 +30,15 @@ class AsyncClient(BaseClient):
     opened before the first call.
 
     Args:
-        base_url: scheme, host and maybe a path of your server, for instance "https://chat.example.com".
+        base_url: scheme, host and maybe a path of your server, for instance "https://chat.example.com". Required with a
+            key, a password or headers, wherever those come from.
         max_streams: how many streams run at once, over all loops; further ones wait for their turn, first come first
             served, and their waiting counts into `Timeout.total`.
         arguments: all the others are those of `Client`.
 
     Raises:
-        InvalidRequestError: an argument, or an environment variable, is not usable; the message names it.
+        InvalidRequestError: an argument, or an environment variable, is not usable, or base_url is missing; the message
+            names it.
 
     Example:
         >>> import asyncio

@@ -21,6 +21,7 @@ class BaseClient:
 
     def __init__(self, arguments: Mapping[str, object]) -> None:
         self._options = Options.of(arguments)
+        self._options.check_destination()
         self._pool = Pool(self._options, size=self._pool_size())
 
     @property
@@ -44,15 +45,18 @@ class BaseClient:
             The new client; this one stays as it is.
 
         Raises:
-            InvalidRequestError: an option is unknown, cannot be changed, or has a value that is not usable.
+            InvalidRequestError: an option is unknown, cannot be changed, or has a value that is not usable; or a
+                secret would go to the default host.
 
         Example:
             >>> from acytoo_sdk import Client
             >>> Client("http://127.0.0.1:8000").with_options(model="other")
             Client(base_url='http://127.0.0.1:8000', model='other')
         """
+        options = self._options.changed({**changes})
+        options.check_destination()
         client = object.__new__(type(self))
-        client.__dict__.update(self.__dict__, _options=self._options.changed({**changes}))
+        client.__dict__.update(self.__dict__, _options=options)
         return client
 
     def __repr__(self) -> str:

@@ -24,10 +24,12 @@ class Client(BaseClient):
     connections of its own, and so does a forked child.
 
     An argument beats its environment variable (`ACYTOO_BASE_URL`, `ACYTOO_KEY`, `ACYTOO_PASSWORD`, `ACYTOO_MODEL`),
-    which beats the default.
+    which beats the default. The default host no longer answers, and may be anybody's by now: nothing of yours is sent
+    there unless you name it.
 
     Args:
-        base_url: scheme, host and maybe a path of your server, for instance "https://chat.example.com".
+        base_url: scheme, host and maybe a path of your server, for instance "https://chat.example.com". Required with a
+            key, a password or headers, wherever those come from.
         key: the service's key, "" for none. Never shown.
         password: the service's password, "" for none. Never shown.
         model: the model's name; default "gpt-3.5-turbo".
@@ -42,7 +44,8 @@ class Client(BaseClient):
         max_reply_bytes: the longest reply accepted, in bytes; None for no bound.
 
     Raises:
-        InvalidRequestError: an argument, or an environment variable, is not usable; the message names it.
+        InvalidRequestError: an argument, or an environment variable, is not usable, or base_url is missing; the message
+            names it.
 
     Example:
         >>> from acytoo_sdk.testing import FakeServer

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import Field, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -163,7 +163,10 @@ def _option(check: Callable[[str, Any], object], default: object, **more: Any) -
 
 @dataclass(frozen=True)
 class Options:
-    """What a client was told, with the environment and the defaults filled in; shows no secret."""
+    """What a client was told, with the environment and the defaults filled in; shows no secret.
+
+    `base_url_given` is no option: it says whether somebody named the server, be it the default one.
+    """
 
     base_url: str = _option(check_base_url, DEFAULT_BASE_URL, optional=True, variable="ACYTOO_BASE_URL", from_text=str)
     path: str = _option(check_path, DEFAULT_PATH, from_text=str)
@@ -178,6 +181,7 @@ class Options:
     verify: bool | str = _option(check_verify, True, of_pool=True)
     strip_notices: bool = _option(check_flag, True)
     max_reply_bytes: int | None = _option(check_bound, DEFAULT_MAX_REPLY_BYTES)
+    base_url_given: bool = field(default=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, arguments: Mapping[str, object]) -> Self:
@@ -190,20 +194,37 @@ class Options:
         for name in arguments:
             if name not in OPTIONS:
                 raise TypeError(f"got an unexpected keyword argument {name!r}")
-        return cls(**{each.name: _value(each, arguments) for each in fields(cls)})
+        values = {name: _value(name, arguments) for name in OPTIONS}
+        return cls(**values, base_url_given=_is_given("base_url", arguments))
 
     def changed(self, changes: Mapping[str, object]) -> Self:
         """The same options with some of them replaced, checked like a constructor's."""
-        known = {each.name: each for each in fields(self)}
         for name in changes:
-            if name not in known:
-                changeable = ", ".join(other for other in known if not OPTIONS[other].of_pool)
+            if name not in OPTIONS:
+                changeable = ", ".join(other for other, option in OPTIONS.items() if not option.of_pool)
                 raise InvalidRequestError(f"with_options() has no option {name!r}; it takes {changeable}")
             if OPTIONS[name].of_pool:
                 raise InvalidRequestError(
                     f"{name} belongs to the connection pool and cannot be changed: make a new Client"
                 )
-        return replace(self, **{name: _value(known[name], changes) for name in changes})
+        given = _is_given("base_url", changes) if "base_url" in changes else self.base_url_given
+        return replace(self, **{name: _value(name, changes) for name in changes}, base_url_given=given)
+
+    def check_destination(self) -> None:
+        """Refuses to send a secret to the default host unasked: it no longer answers, and may be anybody's.
+
+        Raises:
+            InvalidRequestError: there is a key, a password or a header of the caller's, and nobody gave a base_url.
+        """
+        if self.base_url_given:
+            return
+        for name in ("key", "password", "headers"):
+            if getattr(self, name):
+                variable = OPTIONS[name].variable
+                raise InvalidRequestError(
+                    f"{name}= {f'(or {variable}) ' if variable else ''}is set, and no base_url: pass base_url=, or set "
+                    "ACYTOO_BASE_URL; nothing of yours is sent to the default host, which no longer answers"
+                )
 
     @property
     def plain_headers(self) -> dict[str, str]:
@@ -259,18 +280,24 @@ class CallOptions:
     retry: RetryPolicy
 
 
-OPTIONS: dict[str, Option] = {each.name: each.metadata["option"] for each in fields(Options)}
+_FIELDS = {each.name: each for each in fields(Options) if "option" in each.metadata}
+OPTIONS: dict[str, Option] = {name: each.metadata["option"] for name, each in _FIELDS.items()}
 """Every option by its name."""
 
 
-def _value(of: Field[Any], arguments: Mapping[str, object]) -> Any:
+def _value(name: str, arguments: Mapping[str, object]) -> Any:
     """The value of an option: the argument, else its environment variable (an empty one is unset), or the default."""
-    option: Option = of.metadata["option"]
-    if of.name in arguments and not (option.optional and arguments[of.name] is None):
-        return option.check(of.name, arguments[of.name])
+    option = OPTIONS[name]
+    if name in arguments and not (option.optional and arguments[name] is None):
+        return option.check(name, arguments[name])
     if option.variable is not None and (from_environment := os.environ.get(option.variable)):
         return option.check(option.variable, from_environment)
-    return of.default
+    return _FIELDS[name].default
+
+
+def _is_given(name: str, arguments: Mapping[str, object]) -> bool:
+    """Whether an option's value is the argument, or its variable's: not the default."""
+    return arguments.get(name) is not None or bool(os.environ.get(OPTIONS[name].variable or ""))
 
 
 # The keywords, for type checkers.

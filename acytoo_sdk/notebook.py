@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ._checks import check_secret
 from ._client import Client
 from ._display.output import show_in_brief
-from ._options import OPTIONS, Timeout
+from ._options import OPTIONS, Options, Timeout
 from .conversation import Conversation
 from .errors import AcytooError
 
@@ -192,10 +192,10 @@ class Session:
             self._show_settings()
 
     def _connected(self) -> Client:
-        if self._client is None:
-            self._client = Client(**self._settings)
         if self._given is None and "base_url" not in self._settings and not os.environ.get("ACYTOO_BASE_URL"):
             _refuse("no server: say %acytoo --config base_url=https://..., or set ACYTOO_BASE_URL")
+        if self._client is None:
+            self._client = Client(**self._settings)
         return self._client
 
     def _configure(self, words: Sequence[str]) -> None:
@@ -237,7 +237,7 @@ class Session:
         return _refuse(f"${key} is no variable of the notebook, nor of the environment")
 
     def _show_settings(self) -> None:
-        options = (self._client or Client(**self._settings)).options
+        options = self._client.options if self._client else Options.of(self._settings)
         for name in sorted(OPTIONS, key=_SECRETS.__contains__):
             if OPTIONS[name].from_text is not None:
                 value = getattr(options, name)

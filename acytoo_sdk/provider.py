@@ -6,12 +6,14 @@ wire, nothing is known here either: each call is a client's.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 from urllib.parse import urlsplit
 
 from ._async_client import AsyncClient
+from ._checks import check_base_url
 from ._client import Client
 from .protocol import DEFAULT_BASE_URL, DEFAULT_MODEL, Message
 
@@ -116,6 +118,9 @@ def _computed(compute: Callable[[Any], object]) -> Any:
     return _Computed(compute)
 
 
+_NO_SECRETS = {"key": "", "password": "", "headers": None}
+
+
 def _is_of_the_user(url: str) -> bool:
     try:
         return urlsplit(url).hostname != urlsplit(DEFAULT_BASE_URL).hostname
@@ -172,13 +177,15 @@ class Acytoo(AsyncGeneratorProvider):
             messages: the conversation, oldest first; further keys of a message are sent too.
             proxy: address of a proxy; None: the one of `provider(proxy=...)`, or the environment's.
             kwargs: `temperature`, `timeout`, `key`, `password` and `base_url` are those of `Client`, None for what the
-                class says; all others are ignored, as g4f passes many.
+                class says; all others are ignored, as g4f passes many. Another server than the class's gets no key,
+                password or header of the class's: the call gives them.
 
         Returns:
             An `AsyncStream` of non-empty blocks; where they are cut carries no meaning.
 
         Raises:
-            InvalidRequestError: an argument is not usable; the message names it.
+            InvalidRequestError: an argument is not usable, or no server is named for a key or a password; the message
+                names it.
         """
         return AsyncClient(**cls._arguments(model, {**kwargs, "proxy": proxy})).stream(_typed(messages))
 
@@ -198,7 +205,8 @@ class Acytoo(AsyncGeneratorProvider):
             A `Stream` of non-empty blocks; where they are cut carries no meaning.
 
         Raises:
-            InvalidRequestError: an argument is not usable; the message names it.
+            InvalidRequestError: an argument is not usable, or no server is named for a key or a password; the message
+                names it.
         """
         return Client(**cls._arguments(model, kwargs)).stream(_typed(messages))
 
@@ -208,12 +216,23 @@ class Acytoo(AsyncGeneratorProvider):
         return {}
 
     @classmethod
+    def _given_url(cls) -> str | None:
+        """The server that the class, or the environment, names; None where `url` is the default one unasked."""
+        computed = isinstance(inspect.getattr_static(cls, "url"), _Computed)
+        return (os.environ.get("ACYTOO_BASE_URL") or None) if computed else cls.url
+
+    @classmethod
     def _arguments(cls, model: str | None, kwargs: Mapping[str, object]) -> Arguments:
         """Of the client of one call: what the call says, else what the class says, else the environment."""
         arguments: dict[str, object] = {**cls._options(), "model": model or cls.default_model}
-        arguments["base_url"] = kwargs.get("base_url") or cls.url
-        # The client is gone after its one call: no connection is to wait for another.
-        arguments["headers"] = {"connection": "close", **(cls._options().get("headers") or {})}
+        own_url, url = cls._given_url(), kwargs.get("base_url")
+        if url and own_url and check_base_url("base_url", url) != check_base_url("base_url", own_url):
+            # What the class was given is for its own server.
+            arguments |= {name: value for name, value in _NO_SECRETS.items() if name in arguments}
+        arguments["base_url"] = url or own_url
+        if arguments["base_url"]:
+            # The client is gone after its one call: no connection is to wait for another.
+            arguments["headers"] = {"connection": "close", **(cast("Arguments", arguments).get("headers") or {})}
         if kwargs.get("proxy"):
             arguments["proxy"] = kwargs["proxy"]
         for name in ("temperature", "timeout", "key", "password"):

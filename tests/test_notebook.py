@@ -521,6 +521,17 @@ def test_a_magic_that_is_used_wrongly_says_so_in_one_line(loaded: Kernel, code: 
     assert loaded.run(code).printed == f"UsageError: {sentence}\n"
 
 
+def test_a_key_without_a_server_goes_nowhere(loaded: Kernel) -> None:
+    loaded.run("%env ACYTOO_KEY=sesame")
+    settings, cell = loaded.run("%acytoo --config"), loaded.run("%%acytoo\nHi")
+    loaded.run("import os; MY_KEY = os.environ.pop('ACYTOO_KEY')")
+    key = loaded.run("%acytoo --config key=$MY_KEY")
+
+    assert "key          set" in settings.printed
+    assert cell.printed == "UsageError: no server: say %acytoo --config base_url=https://..., or set ACYTOO_BASE_URL\n"
+    assert key.error.startswith("InvalidRequestError: key= (or ACYTOO_KEY) is set, and no base_url")
+
+
 def test_a_server_of_the_environment_is_asked(loaded: Kernel) -> None:
     with FakeServer("ok") as server:
         loaded.run(f"%env ACYTOO_BASE_URL={server.url}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import json
+import pickle
 import socket
 import types
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import responses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acytoo_sdk import Client, InvalidRequestError, RetryPolicy, Timeout
+from acytoo_sdk import AsyncClient, Client, InvalidRequestError, RetryPolicy, Timeout
 from acytoo_sdk._checks import check_messages, check_proxy
 from acytoo_sdk.testing import FakeServer
 
@@ -487,3 +488,61 @@ def test_arguments_are_checked_before_any_connection() -> None:
 def test_options_show_no_secret() -> None:
     client = Client(BASE, key="tell-nobody", password="tell-nobody", headers={"cookie": "tell=nobody"})
     assert "nobody" not in repr(client._options) + str(client._options) + repr(client) + str(client)
+
+
+# The default host
+
+
+OWN_SECRETS: list[dict[str, Any]] = [
+    {"key": "tell-nobody"},
+    {"password": "tell-nobody"},
+    {"headers": {"x-any": "tell-nobody"}},
+    {"headers": {"user-agent": "mine"}},
+]
+DEFAULT = "https://chat.acytoo.com"
+
+
+@pytest.mark.usefixtures("nothing_sent")
+@pytest.mark.parametrize("secret", OWN_SECRETS)
+def test_without_a_base_url_a_secret_is_refused(secret: dict[str, Any]) -> None:
+    (name,) = secret
+    nowhere = Client(BASE, **secret)
+    for call in (
+        lambda: Client(**secret),
+        lambda: AsyncClient(**secret),
+        lambda: Client(None, **secret),
+        lambda: Client().with_options(**secret),
+        lambda: Client(DEFAULT).with_options(base_url=None, **secret),
+        lambda: nowhere.with_options(base_url=None),
+        lambda: nowhere.with_options(base_url=None, model="other"),
+    ):
+        refused(call, f"{name}= ", "pass base_url=, or set ACYTOO_BASE_URL")
+
+
+@pytest.mark.parametrize(("variable", "name"), [("ACYTOO_KEY", "key"), ("ACYTOO_PASSWORD", "password")])
+def test_a_secret_of_the_environment_is_refused_by_its_variable(
+    monkeypatch: pytest.MonkeyPatch, variable: str, name: str
+) -> None:
+    monkeypatch.setenv(variable, "tell-nobody")
+    refused(Client, variable, name)
+    refused(lambda: Client(BASE).with_options(base_url=None), variable)
+    none: dict[str, Any] = {name: ""}
+    assert Client(**none).options.base_url == DEFAULT
+
+
+@pytest.mark.parametrize("secret", OWN_SECRETS)
+def test_a_base_url_that_somebody_gave_is_sent_secrets(monkeypatch: pytest.MonkeyPatch, secret: dict[str, Any]) -> None:
+    asked_for = Client(DEFAULT, **secret)
+    assert asked_for.with_options(model="other").options.base_url == DEFAULT
+    assert Client(DEFAULT).with_options(**secret).options.base_url == DEFAULT
+    assert Client().with_options(base_url=BASE, **secret).options.base_url == BASE
+    assert pickle.loads(pickle.dumps(asked_for)).with_options(**secret).options.base_url == DEFAULT
+    with pytest.raises(InvalidRequestError):
+        asked_for.with_options(base_url=None)
+    monkeypatch.setenv("ACYTOO_BASE_URL", BASE)
+    assert Client(**secret).options.base_url == BASE
+    assert asked_for.with_options(base_url=None).options.base_url == BASE
+
+
+def test_without_secrets_no_base_url_is_needed() -> None:
+    assert Client().with_options(model="other", key="", headers={}).options.base_url == DEFAULT

@@ -177,6 +177,45 @@ def test_the_url_is_what_was_set_last(monkeypatch: pytest.MonkeyPatch) -> None:
         assert set(replies(Mine)) == {"class"}
 
 
+@pytest.mark.parametrize("of_call", [{}, {"key": "call"}, {"password": "call"}])
+def test_what_a_class_was_given_goes_to_its_own_server_alone(
+    monkeypatch: pytest.MonkeyPatch, of_call: dict[str, str]
+) -> None:
+    monkeypatch.setenv("ACYTOO_KEY", "class")
+    with FakeServer("own") as own, FakeServer("other") as other:
+        ours = provider(own.url, key="class", password="class", headers={"x-mine": "class"})
+
+        assert set(replies(ours, base_url=other.url, **of_call)) == {"other"}
+        assert {name: body(other)[name] for name in ("key", "password")} == {"key": "", "password": "", **of_call}
+        assert all(b"class" not in request.body for request in other.requests)
+        assert all("x-mine" not in request.headers for request in other.requests)
+
+        assert set(replies(ours, base_url=f"{own.url}/".replace("http", "HTTP"))) == {"own"}
+        assert body(own)["key"] == body(own)["password"] == own.requests[-1].headers["x-mine"] == "class"
+
+
+@pytest.mark.parametrize("name", ["key", "password"])
+def test_the_default_host_gets_no_secret_unasked(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    secret: dict[str, Any] = {name: "tell-nobody"}
+
+    class Mine(Acytoo):
+        pass
+
+    for ours in (Acytoo, Mine):
+        with pytest.raises(InvalidRequestError, match="pass base_url="):
+            ours.create_completion("", HI, **secret)
+        with pytest.raises(InvalidRequestError, match="pass base_url="):
+            ours.create_async_generator("", HI, **secret)
+        ours.create_completion("", HI)
+        ours.create_completion("", HI, base_url=Acytoo.url, **secret)
+    provider(Acytoo.url, **secret).create_completion("", HI)
+    Mine.url = Acytoo.url
+    Mine.create_completion("", HI, **secret)
+    monkeypatch.setenv("ACYTOO_KEY", "tell-nobody")
+    with pytest.raises(InvalidRequestError, match="ACYTOO_KEY"):
+        Acytoo.create_completion("", HI)
+
+
 def test_calls_are_counted_on_each_class(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Acytoo, "live", 7)
     first, second = provider("http://127.0.0.1:9"), provider("http://127.0.0.1:9")
