@@ -27,7 +27,7 @@ class AsyncClient(BaseClient):
 
     The twin of `Client`: the same arguments, names, pieces, errors and limits. Works with or without `async with`, in
     any number of tasks, and in any number of event loops, one after another or in threads of their own. Nothing is
-    opened before the first call.
+    opened before the first call. Pickles like `Client`: with its secrets in clear.
 
     Args:
         base_url: scheme, host and maybe a path of your server, for instance "https://chat.example.com". Required with a

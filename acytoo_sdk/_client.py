@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class Client(BaseClient):
     """Streams chat replies from an endpoint that sends bare UTF-8 text; blocking.
 
-    Safe to share between threads. Nothing is opened before the first call. Pickles as its configuration; the copy makes
-    connections of its own, and so does a forked child.
+    Safe to share between threads. Nothing is opened before the first call. Pickles as its configuration, for pools of
+    processes: the pickle holds the key, the password, the headers and the proxy in clear. The copy makes connections of
+    its own, and so does a forked child.
 
     An argument beats its environment variable (`ACYTOO_BASE_URL`, `ACYTOO_KEY`, `ACYTOO_PASSWORD`, `ACYTOO_MODEL`),
     which beats the default. The default host no longer answers, and may be anybody's by now: nothing of yours is sent
@@ -35,7 +36,8 @@ class Client(BaseClient):
         model: the model's name; default "gpt-3.5-turbo".
         temperature: 0 to 2; default 0.5.
         path: the endpoint below `base_url`.
-        headers: added to each request, or in place of the standard headers; not `host` nor `content-length`.
+        headers: added to each request, or in place of the standard headers; not `host` nor `content-length`. Never
+            shown, but for those that hold no secret: `user-agent`, `accept` and the like.
         timeout: limits in seconds; a number is `Timeout(total=number)`, None switches all of them off.
         retry: when an attempt that failed before its first text is made again; an int is `RetryPolicy(attempts=int)`.
         proxy: address of a proxy for everything; None: the environment's (`HTTPS_PROXY`, `NO_PROXY`, ...).

@@ -17,7 +17,16 @@ from urllib.parse import quote, unquote, urlsplit
 
 MASK = "***"
 _QUOTE_LIMIT = 200
-_SECRET_HEADER = re.compile(r"auth|cookie|key|token|secret|password|session|credential", re.IGNORECASE)
+_SHORTEST = 4  # characters; a shorter secret is in every other word, and hiding it there would hide nothing
+# The headers that hold no secret; any other may.
+_HARMLESS_HEADERS = """
+    accept accept-charset accept-encoding accept-language cache-control connection content-type dnt pragma user-agent
+""".split()  # noqa: SIM905
+# What a value may begin with, in a header of any name, without being a secret.
+_SCHEMES = ("apikey", "aws4-hmac-sha256", "bearer", "digest", "dpop", "hawk", "negotiate", "ntlm", "oauth", "token")
+_PARAMETER = re.compile(r"""(?:^|(?<=[\s,;&]))([^\s,;&="]+)\s*=\s*(?:"([^"]*)"|([^\s,;&]*))""")
+# Of Digest and AWS: what they say is in the address and in the standards.
+_PUBLIC_PARAMETERS = ("algorithm", "charset", "nc", "qop", "realm", "signedheaders", "uri", "userhash")
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,11 +52,13 @@ class Mask:
     """Replaces secrets in a text, however a server may have written them: plain, or escaped for JSON, a URL or HTML.
 
     Args:
-        secrets: the strings to hide; empty ones are ignored.
+        secrets: the strings to hide; those of one to three characters are hidden only where they are all of a header.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        longest_first = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
+        unique = set(secrets)
+        self._short = {secret.casefold() for secret in unique if 0 < len(secret) < _SHORTEST}
+        longest_first = sorted((secret for secret in unique if len(secret) >= _SHORTEST), key=len, reverse=True)
         self._secrets = [[_spellings(char) for char in secret] for secret in longest_first]
         alternatives = "|".join("".join(map(_any_of, secret)) for secret in self._secrets)
         self._pattern = re.compile(alternatives, re.IGNORECASE) if alternatives else None
@@ -66,6 +77,10 @@ class Mask:
             return text
         text = self._pattern.sub(MASK, text)
         return self._without_cut_secret(text) if cut else text
+
+    def header(self, value: str) -> str:
+        """The value of a header, masked, also where all of it is a secret too short to be masked in a text."""
+        return MASK if value.strip().casefold() in self._short else self(value)
 
     def quote(self, text: str) -> str:
         """Server text for a message: masked, on one line, its control characters escaped, of bounded length."""
@@ -122,20 +137,31 @@ def _any_of(spellings: tuple[str, ...]) -> str:
 
 
 def header_secrets(name: str, value: str) -> tuple[str, ...]:
-    """What must not be shown of a header: its value, and the secrets in it.
+    """What must not be shown of a header: its value, and each part of the credentials in it.
 
-    They are the TOKEN of `Bearer TOKEN`, the password of `Basic CREDENTIALS`, the values of `NAME=VALUE; NAME=VALUE`.
+    They are the TOKEN of `Bearer TOKEN`, the user and the password of `Basic CREDENTIALS`, the values of `NAME=VALUE`,
+    as in cookies and in Digest's and AWS's credentials. The word that names the scheme is none.
+
+    Args:
+        name: in lower case.
+        value: as the caller passed it.
     """
-    if not _SECRET_HEADER.search(name):
+    if name in _HARMLESS_HEADERS:
         return ()
+    value = value.strip()
     if name == "cookie":
-        values = (cookie.partition("=")[2].strip() for cookie in value.split(";"))
-        return value, *(one for one in values if len(one) > 3)  # `consent=1` would mask every 1
-    scheme, _, token = value.partition(" ")
+        return value, *(cookie.partition("=")[2].strip() for cookie in value.split(";"))
+    scheme, _, credentials = value.partition(" ")
+    token = credentials.strip()
     if scheme.lower() == "basic":
-        credentials = _decoded(token)
-        return value, token, credentials, credentials.partition(":")[2]
-    return (value, token.strip()) if scheme.isalpha() else (value,)
+        return value, token, *_user_and_password(token)
+    parts = [token] if name.endswith("authorization") or scheme.lower() in _SCHEMES else []
+    for parameter, quoted, plain in _PARAMETER.findall(value):
+        if parameter.lower() not in _PUBLIC_PARAMETERS:
+            parts.append(quoted or plain)
+        if parameter.lower() == "credential":  # of AWS: the identity of the key stands before its scope
+            parts.append(plain.partition("/")[0])
+    return value, *parts
 
 
 def proxy_secrets(proxy: str) -> tuple[str, ...]:
@@ -147,11 +173,18 @@ def proxy_secrets(proxy: str) -> tuple[str, ...]:
     return (parts.username or "", user, parts.password, password, *_basic_tokens(f"{user}:{password}"))
 
 
-def _decoded(token: str) -> str:
+def _user_and_password(token: str) -> tuple[str, ...]:
+    """What Basic credentials hold: all of it, and both parts."""
     try:
-        return b64decode(token + "===").decode("latin-1")
+        in_bytes = b64decode(token + "===")
     except ValueError:
-        return ""
+        return ()
+    try:
+        credentials = in_bytes.decode()
+    except UnicodeDecodeError:
+        credentials = in_bytes.decode("latin-1")
+    user, _, password = credentials.partition(":")
+    return credentials, user, password
 
 
 def _basic_tokens(credentials: str) -> tuple[str, ...]:

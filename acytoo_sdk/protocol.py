@@ -243,8 +243,8 @@ class ReplyReader:
         request_id = next((plain[name] for name in _REQUEST_ID_HEADERS if plain.get(name)), None)
         self.head = ReplyHead(
             status=status,
-            headers={name: self._mask(value) for name, value in plain.items()},
-            request_id=None if request_id is None else self._mask.quote(request_id),
+            headers={name: self._mask.header(value) for name, value in plain.items()},
+            request_id=None if request_id is None else self._mask.quote(self._mask.header(request_id)),
         )
         self.state = ReplyState.BODY
         unknown = None

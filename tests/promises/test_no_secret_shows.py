@@ -213,6 +213,41 @@ def test_credentials_in_a_basic_authorization_are_secrets_too() -> None:
         failure_of(client_of(server.url, password="other", headers=headers))
 
 
+ECHOED = {
+    "x-signature": ("{}", [TOKEN]),
+    "x-pass": ("{}", [TOKEN]),
+    "x-team": ("t=1,v1={}", [TOKEN]),
+    "x-auth": ('Token token="{}", nonce={}', [TOKEN, API_KEY]),
+    "authorization": ('Digest username="{}", realm="here", nonce="{}", response={}', [TOKEN, API_KEY, COOKIE]),
+    "Authorization": ("AWS4-HMAC-SHA256 Credential={}/2026/eu, Signature={}", [TOKEN, API_KEY]),
+    "cookie": ("a={}; b={}", [TOKEN, API_KEY]),
+}
+
+
+@pytest.mark.parametrize("name", ECHOED)
+def test_any_header_s_value_and_each_part_of_credentials_are_secrets(name: str) -> None:
+    form, parts = ECHOED[name]
+    said = "; then ".join([form.format(*parts), *parts]).encode()
+    with FaultServer([[head(b"400 No", b"X-Echo: " + said), said, fin]]) as server:
+        error = failure_of(client_of(server.url, headers={name: form.format(*parts)}))
+    assert "then ***" in error.body  # type: ignore[attr-defined]
+
+
+def test_a_harmless_header_and_a_secret_of_a_letter_or_three_leave_the_words_alone() -> None:
+    with FaultServer([[head(b"400 No", b"X-Echo: e", b"X-Request-Id: Abc"), b"the bench erred: abc", fin]]) as server:
+        client = Client(server.url, key="e", password="abc", headers={"User-Agent": "bench"})
+        error = failure_of(client)
+    assert str(error).endswith("the bench erred: abc")
+    assert error.headers["x-echo"] == error.request_id == "***"  # type: ignore[attr-defined]
+
+
+def test_a_one_letter_user_of_a_proxy_leaves_the_words_alone() -> None:
+    with FaultServer([answering(head(b"403 No") + f"never {PROXY_PASSWORD}".encode(), [])]) as proxy:
+        address = proxy.url.replace("://", f"://e:{quote(PROXY_PASSWORD)}@")
+        error = failure_of(client_of(PLAIN, proxy=address))
+    assert error.body == "never ***"  # type: ignore[attr-defined]
+
+
 def test_a_refused_connection_shows_none() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
