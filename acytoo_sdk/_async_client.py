@@ -10,6 +10,7 @@ from . import _display
 from ._base_client import BaseClient
 from ._checks import check_count
 from ._options import Messages, RetryPolicy, Timeout
+from ._secrets import Secret, clears_frames
 from ._streams.async_stream import AsyncStream
 from ._streams.reader import ReaderPool
 from ._streams.waker import run_in_thread
@@ -52,8 +53,10 @@ class AsyncClient(BaseClient):
     """
 
     def __init__(self, base_url: str | None = None, *, max_streams: int = 100, **arguments: Unpack[Arguments]) -> None:
+        given = Secret({"base_url": base_url, **arguments})
+        del base_url, arguments
         self._max_streams = check_count("max_streams", max_streams)
-        super().__init__({"base_url": base_url, **arguments})
+        super().__init__(given)
         self._readers = ReaderPool(max_streams)
 
     def stream(
@@ -156,6 +159,7 @@ class AsyncClient(BaseClient):
         super().__setstate__(state)
         self._readers = ReaderPool(self._max_streams)
 
+    @clears_frames
     def _prepare(self) -> None:
         from ._streams import retry  # noqa: F401 - tenacity comes with it
 

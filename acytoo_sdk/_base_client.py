@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._network.pool import Pool
 from ._options import Messages, Options, RetryPolicy, Timeout
+from ._secrets import Secret
 from ._streams.call import Call
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 class BaseClient:
     """A client without its verbs."""
 
-    def __init__(self, arguments: Mapping[str, object]) -> None:
-        self._options = Options.of(arguments)
+    def __init__(self, given: Secret[Mapping[str, object]]) -> None:
+        self._options = Options.of(given)
         self._options.check_destination()
         self._pool = Pool(self._options, size=self._pool_size())
 
@@ -53,13 +54,17 @@ class BaseClient:
             >>> Client("http://127.0.0.1:8000").with_options(model="other")
             Client(base_url='http://127.0.0.1:8000', model='other')
         """
-        options = self._options.changed({**changes})
+        given = Secret({**changes})
+        del changes
+        options = self._options.changed(given)
         options.check_destination()
         client = object.__new__(type(self))
         client.__dict__.update(self.__dict__, _options=options)
         return client
 
     def __repr__(self) -> str:
+        if "_options" not in vars(self):
+            return object.__repr__(self)  # its constructor failed, and somebody renders the traceback
         return f"{type(self).__name__}(base_url={self._options.base_url!r}, model={self._options.model!r})"
 
     def __getstate__(self) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def check_text(name: str, value: object, *, empty: bool = False) -> str:
     return value
 
 
-def check_secret(name: str, value: object) -> Secret:
+def check_secret(name: str, value: object) -> Secret[str]:
     """A text, or none, that never shows."""
     return Secret(check_text(name, value, empty=True))
 
@@ -154,7 +154,7 @@ def check_path(name: str, value: object) -> str:
     return _quoted(path)
 
 
-def check_secret_proxy(name: str, value: object) -> Secret:
+def check_secret_proxy(name: str, value: object) -> Secret[str]:
     """A proxy's address, which never shows."""
     return Secret(check_proxy(name, value))
 
@@ -175,7 +175,7 @@ def check_proxy(name: str, value: object) -> str:
     return f"{scheme}://{found['credentials'] or ''}{address}"
 
 
-def check_headers(name: str, value: object) -> tuple[tuple[str, Secret], ...]:
+def check_headers(name: str, value: object) -> tuple[tuple[str, Secret[str]], ...]:
     """Headers by name in lower case, each value a secret, since it may be one."""
     if not isinstance(value, Mapping):
         raise InvalidRequestError(f"{name} must be a mapping of str to str, not {type_name(value)}")

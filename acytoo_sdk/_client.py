@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from . import _display
 from ._base_client import BaseClient
 from ._options import Messages, RetryPolicy, Timeout
+from ._secrets import Secret
 from ._streams.stream import Stream
 from .conversation import Conversation
 from .protocol import DEFAULT_MAX_REPLY_BYTES, DEFAULT_PATH, Message
@@ -73,7 +74,7 @@ class Client(BaseClient):
         strip_notices: bool = True,
         max_reply_bytes: int | None = DEFAULT_MAX_REPLY_BYTES,
     ) -> None:
-        super().__init__(
+        given = Secret(
             {
                 "base_url": base_url,
                 "key": key,
@@ -90,6 +91,8 @@ class Client(BaseClient):
                 "max_reply_bytes": max_reply_bytes,
             }
         )
+        del base_url, key, password, path, headers, proxy
+        super().__init__(given)
 
     def stream(
         self,

@@ -29,7 +29,7 @@ from ._checks import (
     check_verify,
     type_name,
 )
-from ._secrets import Secret, header_secrets
+from ._secrets import Secret, clears_frames, header_secrets
 from .errors import InvalidRequestError
 from .protocol import (
     DEFAULT_BASE_URL,
@@ -170,35 +170,39 @@ class Options:
 
     base_url: str = _option(check_base_url, DEFAULT_BASE_URL, optional=True, variable="ACYTOO_BASE_URL", from_text=str)
     path: str = _option(check_path, DEFAULT_PATH, from_text=str)
-    key: Secret = _option(check_secret, Secret(), optional=True, variable="ACYTOO_KEY", from_text=str)
-    password: Secret = _option(check_secret, Secret(), optional=True, variable="ACYTOO_PASSWORD", from_text=str)
+    key: Secret[str] = _option(check_secret, Secret(""), optional=True, variable="ACYTOO_KEY", from_text=str)
+    password: Secret[str] = _option(check_secret, Secret(""), optional=True, variable="ACYTOO_PASSWORD", from_text=str)
     model: str = _option(check_text, DEFAULT_MODEL, optional=True, variable="ACYTOO_MODEL", from_text=str)
     temperature: float = _option(check_temperature, DEFAULT_TEMPERATURE, optional=True, from_text=float)
-    headers: tuple[tuple[str, Secret], ...] = _option(check_headers, (), optional=True)
+    headers: tuple[tuple[str, Secret[str]], ...] = _option(check_headers, (), optional=True)
     timeout: Timeout = _option(check_timeout, Timeout(), from_text=_seconds)
     retry: RetryPolicy = _option(check_retry, RetryPolicy(), from_text=int)
-    proxy: Secret = _option(check_secret_proxy, Secret(), optional=True, of_pool=True)
+    proxy: Secret[str] = _option(check_secret_proxy, Secret(""), optional=True, of_pool=True)
     verify: bool | str = _option(check_verify, True, of_pool=True)
     strip_notices: bool = _option(check_flag, True)
     max_reply_bytes: int | None = _option(check_bound, DEFAULT_MAX_REPLY_BYTES)
     base_url_given: bool = field(default=False, repr=False, compare=False)
 
     @classmethod
-    def of(cls, arguments: Mapping[str, object]) -> Self:
+    @clears_frames
+    def of(cls, given: Secret[Mapping[str, object]]) -> Self:
         """Checks the arguments of a client, and fills in the environment and the defaults.
 
         Raises:
             TypeError: there is no such option, as Python says it of a call.
             InvalidRequestError: a value is not usable.
         """
+        arguments = given.reveal()
         for name in arguments:
             if name not in OPTIONS:
                 raise TypeError(f"got an unexpected keyword argument {name!r}")
         values = {name: _value(name, arguments) for name in OPTIONS}
         return cls(**values, base_url_given=_is_given("base_url", arguments))
 
-    def changed(self, changes: Mapping[str, object]) -> Self:
+    @clears_frames
+    def changed(self, given: Secret[Mapping[str, object]]) -> Self:
         """The same options with some of them replaced, checked like a constructor's."""
+        changes = given.reveal()
         for name in changes:
             if name not in OPTIONS:
                 changeable = ", ".join(other for other, option in OPTIONS.items() if not option.of_pool)
@@ -207,8 +211,9 @@ class Options:
                 raise InvalidRequestError(
                     f"{name} belongs to the connection pool and cannot be changed: make a new Client"
                 )
-        given = _is_given("base_url", changes) if "base_url" in changes else self.base_url_given
-        return replace(self, **{name: _value(name, changes) for name in changes}, base_url_given=given)
+        values = {name: _value(name, changes) for name in changes}
+        known = _is_given("base_url", changes) if "base_url" in changes else self.base_url_given
+        return replace(self, **values, base_url_given=known)
 
     def check_destination(self) -> None:
         """Refuses to send a secret to the default host unasked: it no longer answers, and may be anybody's.
@@ -256,6 +261,7 @@ class Options:
             retry=self.retry if retry is None else check_retry("retry", retry),
         )
 
+    @clears_frames
     def request(self, messages: Messages, call: CallOptions) -> Request:
         """The request of one call, its messages checked; later changes of the caller's list do not reach it."""
         return build_request(

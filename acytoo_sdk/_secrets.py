@@ -1,18 +1,23 @@
-"""Secrets: a string that does not show itself, and the mask for texts that may quote one.
+"""Secrets: what does not show itself, and the mask for texts that may quote it.
 
 A `Secret` is unwrapped only where the request is built; whatever a server or a proxy says passes a `Mask` before it is
-shown.
+shown. Many a tool renders the locals of the frames in a traceback, so what a caller passes is wrapped in the first
+statement that sees it, and where it has to be in clear, `clears_frames` empties the frames that an exception leaves.
+Locals of the caller's own frames are the caller's.
 """
 
 from __future__ import annotations
 
+import functools
 import html
 import json
 import re
+import sys
 from base64 import b64decode, b64encode
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Generic, ParamSpec, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
 MASK = "***"
@@ -29,14 +34,19 @@ _PARAMETER = re.compile(r"""(?:^|(?<=[\s,;&]))([^\s,;&="]+)\s*=\s*(?:"([^"]*)"|(
 _PUBLIC_PARAMETERS = ("algorithm", "charset", "nc", "qop", "realm", "signedheaders", "uri", "userhash")
 
 
-@dataclass(frozen=True, repr=False)
-class Secret:
-    """A string whose `repr` and `str` are a mask; `reveal()` gives it away."""
+P = ParamSpec("P")
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
-    _value: str = ""
 
-    def reveal(self) -> str:
-        """The string itself."""
+@dataclass(frozen=True, repr=False, slots=True)  # with slots, it has no `vars` that would show it
+class Secret(Generic[T_co]):
+    """A string, or arguments that hold some, whose `repr` and `str` are a mask; `reveal()` gives it away."""
+
+    _value: T_co
+
+    def reveal(self) -> T_co:
+        """The value itself."""
         return self._value
 
     def __bool__(self) -> bool:
@@ -48,12 +58,51 @@ class Secret:
     __str__ = __repr__
 
 
+def clears_frames(function: Callable[P, T]) -> Callable[P, T]:
+    """Of an exception that leaves this function, the frames, from the function's own down, keep no locals.
+
+    The traceback keeps its lines. The arguments are still in sight: no secret is passed to it in clear.
+    """
+
+    @functools.wraps(function)
+    def cleared(*args: P.args, **kwargs: P.kwargs) -> T:
+        handled = sys.exc_info()[1]
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            _clear_frames(error, handled)
+            raise
+
+    return cleared
+
+
+def _clear_frames(error: BaseException, handled: BaseException | None) -> None:
+    """Empties the frames of an exception and of those behind it, up to the one that the caller is handling."""
+    seen = {id(handled)}
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        waiting += [one.__cause__, one.__context__]
+        traceback = one.__traceback__
+        while traceback is not None:
+            try:
+                traceback.tb_frame.clear()
+            except RuntimeError:
+                pass  # it is still running
+            traceback = traceback.tb_next
+
+
 class Mask:
     """Replaces secrets in a text, however a server may have written them: plain, or escaped for JSON, a URL or HTML.
 
     Args:
         secrets: the strings to hide; those of one to three characters are hidden only where they are all of a header.
     """
+
+    __slots__ = ("_pattern", "_secrets", "_short")
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         unique = set(secrets)

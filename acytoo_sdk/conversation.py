@@ -225,6 +225,8 @@ class BaseConversation(Generic[S]):
         return self
 
     def __repr__(self) -> str:
+        if "_lock" not in vars(self):
+            return object.__repr__(self)  # its constructor failed, and somebody renders the traceback
         with self._lock:
             self._take_finished_turn()
             return f"<{type(self).__name__} of {len(self._state.messages)} messages, model {self.model!r}>"

@@ -20,6 +20,7 @@ from ._checks import check_secret
 from ._client import Client
 from ._display.output import show_in_brief
 from ._options import OPTIONS, Options, Timeout
+from ._secrets import Secret, clears_frames
 from .conversation import Conversation
 from .errors import AcytooError
 
@@ -108,7 +109,7 @@ class Session:
 
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
-        self._settings: dict[str, Any] = {}
+        self._settings: Secret[dict[str, Any]] = Secret({})
         self._given: Client | None = None
         self._client: Client | None = None
         self._conversation: Conversation | None = None
@@ -192,15 +193,16 @@ class Session:
             self._show_settings()
 
     def _connected(self) -> Client:
-        if self._given is None and "base_url" not in self._settings and not os.environ.get("ACYTOO_BASE_URL"):
+        if self._given is None and "base_url" not in self._settings.reveal() and not os.environ.get("ACYTOO_BASE_URL"):
             _refuse("no server: say %acytoo --config base_url=https://..., or set ACYTOO_BASE_URL")
         if self._client is None:
-            self._client = Client(**self._settings)
+            self._client = Client(**self._settings.reveal())
         return self._client
 
+    @clears_frames
     def _configure(self, words: Sequence[str]) -> None:
         """Changes settings, all or none of them."""
-        settings, given = dict(self._settings), self._given
+        settings, given = dict(self._settings.reveal()), self._given
         for word in words:
             name, equals, text = word.partition("=")
             if not equals:
@@ -217,7 +219,7 @@ class Session:
                 settings[name] = _parsed(name, value)
         client = _client(settings, given)
         self.close()
-        self._settings, self._given, self._client = settings, given, client
+        self._settings, self._given, self._client = Secret(settings), given, client
 
     def _value(self, text: str) -> Any:
         """A text that was typed, or the variable it stands for."""
@@ -305,7 +307,8 @@ def _parsed(name: str, value: Any) -> Any:
     try:
         return option.from_text(value)
     except ValueError:
-        return _refuse(f"{name} must be a number, not {value!r}")
+        pass  # it quotes the value, which may be a secret's variable taken for another
+    return _refuse(f"{name} must be a number")
 
 
 def _limited(known: Timeout, limit: str, value: object) -> Timeout:

@@ -74,7 +74,7 @@ RETRYABLE_STATUSES = frozenset(status for status, (_, retryable, _) in _STATUS_R
 """After these, the same request may succeed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Request:
     """A request, ready to be sent by anything that speaks HTTP.
 
@@ -82,7 +82,7 @@ class Request:
         method: always "POST".
         url: absolute.
         headers: names in lower case; without `host` and `content-length`, which belong to whoever sends it.
-        body: UTF-8 JSON. It holds the key and the password, and some headers may: `repr` shows neither.
+        body: UTF-8 JSON. It holds the key and the password, and some headers may: `repr` and `vars` show neither.
     """
 
     method: str

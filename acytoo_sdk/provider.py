@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from ._async_client import AsyncClient
 from ._checks import check_base_url
 from ._client import Client
+from ._secrets import Secret, clears_frames
 from .protocol import DEFAULT_BASE_URL, DEFAULT_MODEL, Message
 
 if TYPE_CHECKING:
@@ -82,7 +83,9 @@ class AsyncGeneratorProvider:
         Returns:
             The text of the reply.
         """
-        return "".join([block async for block in cls.create_async_generator(model, messages, **kwargs)])
+        given = Secret(kwargs)
+        del kwargs
+        return "".join([block async for block in cls.create_async_generator(model, messages, **given.reveal())])
 
     @classmethod
     def get_models(cls, **kwargs: object) -> list[str]:
@@ -162,7 +165,7 @@ class Acytoo(AsyncGeneratorProvider):
     url = _computed(lambda cls: os.environ.get("ACYTOO_BASE_URL") or DEFAULT_BASE_URL)
     working = _computed(lambda cls: _is_of_the_user(cls.url))
     default_model = _computed(
-        lambda cls: cls._options().get("model") or os.environ.get("ACYTOO_MODEL") or DEFAULT_MODEL
+        lambda cls: cls._options().reveal().get("model") or os.environ.get("ACYTOO_MODEL") or DEFAULT_MODEL
     )
     models = _computed(lambda cls: [cls.default_model])
 
@@ -187,7 +190,9 @@ class Acytoo(AsyncGeneratorProvider):
             InvalidRequestError: an argument is not usable, or no server is named for a key or a password; the message
                 names it.
         """
-        return AsyncClient(**cls._arguments(model, {**kwargs, "proxy": proxy})).stream(_typed(messages))
+        given = Secret({**kwargs, "proxy": proxy})
+        del kwargs, proxy
+        return AsyncClient(**cls._arguments(model, given).reveal()).stream(_typed(messages))
 
     @classmethod
     def create_completion(
@@ -208,12 +213,14 @@ class Acytoo(AsyncGeneratorProvider):
             InvalidRequestError: an argument is not usable, or no server is named for a key or a password; the message
                 names it.
         """
-        return Client(**cls._arguments(model, kwargs)).stream(_typed(messages))
+        given = Secret(kwargs)
+        del kwargs
+        return Client(**cls._arguments(model, given).reveal()).stream(_typed(messages))
 
     @classmethod
-    def _options(cls) -> Arguments:
-        """What `provider` was told. A method, since keys and passwords have no place among a class's attributes."""
-        return {}
+    def _options(cls) -> Secret[Mapping[str, Any]]:
+        """What `provider` was told."""
+        return Secret({})
 
     @classmethod
     def _given_url(cls) -> str | None:
@@ -222,23 +229,24 @@ class Acytoo(AsyncGeneratorProvider):
         return (os.environ.get("ACYTOO_BASE_URL") or None) if computed else cls.url
 
     @classmethod
-    def _arguments(cls, model: str | None, kwargs: Mapping[str, object]) -> Arguments:
+    @clears_frames
+    def _arguments(cls, model: str | None, given: Secret[Mapping[str, Any]]) -> Secret[dict[str, Any]]:
         """Of the client of one call: what the call says, else what the class says, else the environment."""
-        arguments: dict[str, object] = {**cls._options(), "model": model or cls.default_model}
-        own_url, url = cls._given_url(), kwargs.get("base_url")
-        if url and own_url and check_base_url("base_url", url) != check_base_url("base_url", own_url):
-            # What the class was given is for its own server.
-            arguments |= {name: value for name, value in _NO_SECRETS.items() if name in arguments}
-        arguments["base_url"] = url or own_url
-        if arguments["base_url"]:
+        kwargs, options = given.reveal(), cls._options().reveal()
+        arguments = {**options, "model": model or cls.default_model}
+        arguments["base_url"] = url = kwargs.get("base_url") or cls._given_url()
+        if "base_url" in options and check_base_url("base_url", url) != check_base_url("base_url", options["base_url"]):
+            # What the class was given is for the server it was given with.
+            arguments |= {name: value for name, value in _NO_SECRETS.items() if name in options}
+        if url:
             # The client is gone after its one call: no connection is to wait for another.
-            arguments["headers"] = {"connection": "close", **(cast("Arguments", arguments).get("headers") or {})}
+            arguments["headers"] = {"connection": "close", **(arguments.get("headers") or {})}
         if kwargs.get("proxy"):
             arguments["proxy"] = kwargs["proxy"]
         for name in ("temperature", "timeout", "key", "password"):
             if kwargs.get(name) is not None:
                 arguments[name] = kwargs[name]
-        return cast("Arguments", arguments)
+        return Secret(arguments)
 
 
 def provider(base_url: str, **options: Unpack[Arguments]) -> type[Acytoo]:
@@ -263,16 +271,18 @@ def provider(base_url: str, **options: Unpack[Arguments]) -> type[Acytoo]:
         >>> Mine.working, Mine.default_model
         (True, 'tiny')
     """
-    Client(base_url, **options)  # checks them all, and opens nothing
+    given: Secret[dict[str, Any]] = Secret({"base_url": base_url, **options})
+    del base_url, options
+    Client(**given.reveal())  # checks them all, and opens nothing
 
     class Provider(Acytoo):
         __doc__ = Acytoo.__doc__
-        url = base_url
+        url = given.reveal()["base_url"]
         live = 0
 
         @classmethod
-        def _options(cls) -> Arguments:
-            return options
+        def _options(cls) -> Secret[Mapping[str, Any]]:
+            return given
 
     Provider.__name__ = Provider.__qualname__ = Acytoo.__name__
     return Provider

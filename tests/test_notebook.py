@@ -521,6 +521,19 @@ def test_a_magic_that_is_used_wrongly_says_so_in_one_line(loaded: Kernel, code: 
     assert loaded.run(code).printed == f"UsageError: {sentence}\n"
 
 
+def test_no_secret_is_shown_by_a_bad_setting_nor_by_its_traceback(loaded: Kernel) -> None:
+    loaded.run("MY_KEY = 'ses' + 'ame'\n%xmode Verbose")
+    for name in ("temperature", "retry", "timeout", "timeout.idle", "base_url", "colour"):
+        for code in (f"%acytoo --config base_url=http://127.0.0.1:9 key=$MY_KEY {name}=$MY_KEY", "%tb"):
+            cell = loaded.run(code)
+            assert "sesame" not in str(cell.messages) + str(cell.reply), code
+    cell = loaded.run("%acytoo --config base_url=http://127.0.0.1:9 key=$MY_KEY temperature=5")
+    assert cell.error.startswith("InvalidRequestError: temperature must be 0 to 2")
+    shown = str(loaded.run("%tb").messages)
+    assert "_configure" in shown
+    assert "sesame" not in shown
+
+
 def test_a_key_without_a_server_goes_nowhere(loaded: Kernel) -> None:
     loaded.run("%env ACYTOO_KEY=sesame")
     settings, cell = loaded.run("%acytoo --config"), loaded.run("%%acytoo\nHi")

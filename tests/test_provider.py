@@ -193,6 +193,10 @@ def test_what_a_class_was_given_goes_to_its_own_server_alone(
         assert set(replies(ours, base_url=f"{own.url}/".replace("http", "HTTP"))) == {"own"}
         assert body(own)["key"] == body(own)["password"] == own.requests[-1].headers["x-mine"] == "class"
 
+        ours.url = other.url
+        assert set(replies(ours)) == {"other"}
+        assert all(b"class" not in request.body for request in other.requests)
+
 
 @pytest.mark.parametrize("name", ["key", "password"])
 def test_the_default_host_gets_no_secret_unasked(monkeypatch: pytest.MonkeyPatch, name: str) -> None:

@@ -49,8 +49,8 @@ def test_a_secret_shows_a_mask_and_gives_itself_away_only_when_asked() -> None:
 
 
 def test_no_secret_shows_that_it_is_none() -> None:
-    assert repr(Secret()) == str(Secret("")) == "''"
-    assert not Secret()
+    assert repr(Secret("")) == str(Secret("")) == "''"
+    assert not Secret("")
 
 
 def test_secrets_compare_hash_copy_and_pickle_by_value() -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from .._network.pool import Pool
 from .._options import CallOptions, Options
-from .._secrets import Mask
+from .._secrets import Mask, clears_frames
 from ..errors import AcytooError, InvalidRequestError, StreamCancelledError
 from ..protocol import ReplyReader, Request
 from .reply import Reply, ReplyFacts, without_frames
@@ -197,6 +197,7 @@ class Call:
         if self._options.timeout.total is not None:
             self.deadline = began + self._options.timeout.total
 
+    @clears_frames
     def open(self) -> tuple[str, Reply]:
         """The first text, and the reply it is the first of; retried up to here.
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from acytoo_sdk import APIConnectionError, ClientClosedError, RetryPolicy, StreamCancelledError
 from acytoo_sdk._network.pool import Pool
 from acytoo_sdk._options import Options
+from acytoo_sdk._secrets import Secret
 from acytoo_sdk._streams.call import Call, CallEvent, CallState, Lifecycle
 from acytoo_sdk.testing import FakeServer, Fault
 
@@ -189,7 +190,7 @@ def pool() -> Iterator[Pool]:
 
 
 def a_call(pool: Pool, url: str, **options: Any) -> Call:
-    client = Options.of({"base_url": url, **options})
+    client = Options.of(Secret({"base_url": url, **options}))
     of_call = client.for_call(model=None, temperature=None, timeout=..., retry=None)
     return Call(client.request("Hi", of_call), of_call, client, pool)
 
