@@ -235,7 +235,8 @@ class Acytoo(AsyncGeneratorProvider):
         kwargs, options = given.reveal(), cls._options().reveal()
         arguments = {**options, "model": model or cls.default_model}
         arguments["base_url"] = url = kwargs.get("base_url") or cls._given_url()
-        if "base_url" in options and check_base_url("base_url", url) != check_base_url("base_url", options["base_url"]):
+        own_url = options.get("base_url") or os.environ.get("ACYTOO_BASE_URL")
+        if own_url and url and check_base_url("base_url", url) != check_base_url("base_url", own_url):
             # What the class was given is for the server it was given with.
             arguments |= {name: value for name, value in _NO_SECRETS.items() if name in options}
         if url:

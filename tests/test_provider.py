@@ -195,6 +195,10 @@ def test_what_a_class_was_given_goes_to_its_own_server_alone(
 
         ours.url = other.url
         assert set(replies(ours)) == {"other"}
+        monkeypatch.setenv("ACYTOO_BASE_URL", own.url)
+        of_environment = provider(None, key="class")  # type: ignore[arg-type]
+        assert set(replies(of_environment)) == {"own"}
+        assert set(replies(of_environment, base_url=other.url)) == {"other"}
         assert all(b"class" not in request.body for request in other.requests)
 
 
