@@ -7,8 +7,10 @@ A turn is a question of the user's with all that follows it, up to the next ques
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import stat
 from collections.abc import Sequence
 
 from ._checks import check_messages, check_text
@@ -17,6 +19,13 @@ from .protocol import Message
 
 _INSTRUCTIONS = ("system", "developer")
 _VERSION = 1
+_SPECIAL = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}
 
 
 def has_system(messages: Sequence[Message]) -> bool:
@@ -71,11 +80,16 @@ def shortened(messages: list[Message], limit: int | None) -> list[Message]:
 
 
 def write_turns(path: str | os.PathLike[str], *, model: str, messages: Sequence[Message]) -> None:
-    """Writes a file whole or not at all: another one is written beside it, and then takes its place."""
+    """Writes a file whole or not at all: another one is written beside it, and then takes its place.
+
+    Raises:
+        OSError: it cannot be written, or something stands there that is no file.
+    """
     from tempfile import mkstemp  # slow to import, and seldom needed
 
     content = {"version": _VERSION, "model": model, "messages": messages}
     text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
+    mode = _mode_of_file(path)
     target = os.path.realpath(path)  # a link stays one
     descriptor, temporary = mkstemp(prefix=".acytoo-", suffix=".tmp", dir=os.path.dirname(target))
     try:
@@ -83,13 +97,26 @@ def write_turns(path: str | os.PathLike[str], *, model: str, messages: Sequence[
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(FileNotFoundError):
-            os.chmod(temporary, os.stat(target).st_mode & 0o7777)
+        if mode is not None:
+            os.chmod(temporary, mode)
         os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _mode_of_file(path: str | os.PathLike[str]) -> int | None:
+    """The permissions of the file at the end of a path and its links; None: there is nothing yet."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(mode):
+        code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EEXIST
+        found = _SPECIAL.get(stat.S_IFMT(mode), "something special")
+        raise OSError(code, f"{found} stands there, and only a file is replaced", os.fspath(path))
+    return stat.S_IMODE(mode)
 
 
 def read_turns(path: str | os.PathLike[str]) -> tuple[str | None, list[Message]]:

@@ -177,14 +177,15 @@ class BaseConversation(Generic[S]):
         """Writes the finished turns to a file, as JSON: `{"version": 1, "model": ..., "messages": [...]}`.
 
         The file is there whole or not at all: whatever happens meanwhile, an old one stays until the new one is on the
-        disk. A new file is readable by its owner alone. No key and no password is written. Blocks for as long as the
-        disk takes; in async code, a thread may do it.
+        disk. A new file is readable by its owner alone. Only a file is replaced, at the end of a link the one it names;
+        a FIFO, a device or a folder is not. No key and no password is written. Blocks for as long as the disk takes; in
+        async code, a thread may do it.
 
         Args:
             path: of the file; its folder must exist.
 
         Raises:
-            OSError: the file cannot be written; an old one is as it was.
+            OSError: the file cannot be written, or what stands there is no file; it is as it was.
 
         Example:
             >>> import pathlib, tempfile

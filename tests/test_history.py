@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pathlib
+import socket
 import stat
 from collections.abc import Iterator, Sequence
 from typing import cast
@@ -194,6 +196,59 @@ def test_a_file_is_private_and_keeps_the_mode_and_the_link_it_has(tmp_path: path
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
+def special_files(folder: pathlib.Path) -> dict[str, str]:
+    """What stands at some paths, by the path's name."""
+    os.mkfifo(folder / "fifo")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "socket"))
+    (folder / "folder").mkdir()
+    (folder / "to null").symlink_to(os.devnull)
+    for name in ("fifo", "folder", "to null"):
+        (folder / f"link to {name}").symlink_to(folder / name)
+    return {
+        "fifo": "a FIFO",
+        "link to fifo": "a FIFO",
+        "socket": "a socket",
+        "folder": "a folder",
+        "link to folder": "a folder",
+        "to null": "a character device",
+        "link to to null": "a character device",
+    }
+
+
+@pytest.mark.skipif(os.name != "posix", reason="FIFOs and links are POSIX's")
+def test_only_a_file_is_replaced(tmp_path: pathlib.Path) -> None:
+    conversation = Client("http://127.0.0.1:9").conversation(messages=HI)
+    kinds = special_files(tmp_path)
+    before = {name: (tmp_path / name).lstat() for name in os.listdir(tmp_path)}
+
+    for name, kind in kinds.items():
+        with pytest.raises(OSError, match=f"{kind} stands there.*'{tmp_path / name}'"):
+            conversation.save(tmp_path / name)
+    read, write = os.pipe()
+    with os.fdopen(read), os.fdopen(write), pytest.raises(FileExistsError, match="a FIFO stands there"):
+        conversation.save(f"/dev/fd/{write}")
+
+    after = {name: (tmp_path / name).lstat() for name in os.listdir(tmp_path)}
+    assert {name: found.st_ino for name, found in after.items()} == {name: was.st_ino for name, was in before.items()}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links are POSIX's")
+def test_the_file_that_a_link_names_is_made(tmp_path: pathlib.Path) -> None:
+    conversation = Client("http://127.0.0.1:9").conversation(messages=HI)
+    (tmp_path / "link.json").symlink_to("talk.json")
+    (tmp_path / "circle.json").symlink_to("circle.json")
+
+    conversation.save(tmp_path / "link.json")
+    with pytest.raises(OSError, match=r"circle\.json") as caught:
+        conversation.save(tmp_path / "circle.json")
+
+    assert caught.value.errno == errno.ELOOP
+    assert (tmp_path / "link.json").is_symlink()
+    assert (tmp_path / "circle.json").is_symlink()
+    assert conversation.load(tmp_path / "talk.json").messages == HI
+
+
 def files() -> Iterator[tuple[bytes, str]]:
     yield b"", "not JSON"
     yield b'{"version": 1,', "not JSON.*line 1 column 15"
@@ -253,7 +308,7 @@ def test_what_the_file_system_refuses_is_its_own_error(tmp_path: pathlib.Path, p
     conversation = Client("http://127.0.0.1:9").conversation()
     with pytest.raises(OSError, match=r"No such file|Is a directory"):
         conversation.load(tmp_path / path)
-    with pytest.raises(OSError, match=r"No such file|Is a directory"):
+    with pytest.raises(OSError, match=r"No such file|a folder stands there"):
         conversation.save(tmp_path / path)
 
     assert os.listdir(tmp_path) == []
