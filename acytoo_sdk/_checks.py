@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv6Address
+from itertools import chain
 from typing import Any, get_args
 from urllib.parse import quote
 
@@ -26,14 +27,17 @@ _PROXY = re.compile(r"(?P<scheme>[^:]+)://(?P<credentials>[^:/?#@\\\s]+:[^/?#@\\
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # They belong to the transport: a wrong one would break the framing of the request, or send it elsewhere.
 _RESERVED_HEADERS = ("host", "content-length", "transfer-encoding")
+# How deep a message may nest, itself included: what copies it, reads or writes it takes some frames for each level.
+_MAX_LEVELS = 100
+_CONTAINERS = (dict, list, tuple)  # what JSON writes as objects and arrays
 
 
 def check_messages(messages: object) -> list[Message]:
     """The conversation as a list of messages, checked.
 
     Raises:
-        InvalidRequestError: it is empty, or a message has no known role or no text; the place is named, as
-        `messages[0].content`.
+        InvalidRequestError: it is empty, or a message has no known role or no text, or nests too deep; the place is
+        named, as `messages[0].content`.
     """
     if isinstance(messages, str):
         return message_list(check_text("messages", messages))
@@ -196,10 +200,25 @@ def _check_message(place: str, message: object) -> None:
     if (role := check_text(f"{place}.role", message["role"])) not in get_args(Role):
         raise InvalidRequestError(f"{place}.role must be one of {', '.join(get_args(Role))}, not str {role!r}")
     check_text(f"{place}.content", message["content"], empty=True)
+    for name, value in message.items():
+        if isinstance(value, _CONTAINERS):
+            _check_levels(f"{place}.{name}", value)
     try:
         json.dumps(dict(message), ensure_ascii=False, allow_nan=False).encode()
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError) as error:
         raise InvalidRequestError(f"{place} cannot be written as JSON: {error}") from error
+
+
+def _check_levels(place: str, value: Any) -> None:
+    """Refuses what nests too deep, or without end. It goes down level by level, so that no depth is too much for it."""
+    level = [value]
+    for _ in range(_MAX_LEVELS - 1):
+        inner = chain.from_iterable(each.values() if isinstance(each, dict) else each for each in level)
+        # Each once: in one level, the same list may stand in many places.
+        level = list({id(each): each for each in inner if isinstance(each, _CONTAINERS)}.values())
+        if not level:
+            return
+    raise InvalidRequestError(f"{place} nests deeper than the {_MAX_LEVELS} levels that a message may have")
 
 
 def _header_name(name: object) -> str:

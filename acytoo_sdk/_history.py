@@ -138,8 +138,10 @@ def _parsed(data: bytes) -> tuple[str | None, list[Message]]:
         content = json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise InvalidRequestError(f"not UTF-8 at byte {error.start}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InvalidRequestError(f"not JSON: {error}") from error
+    except RecursionError as error:
+        raise InvalidRequestError("nests too deep to be a conversation") from error
     if not isinstance(content, dict):
         raise InvalidRequestError(f"must hold a JSON object, not {_kind(content)}")
     for name in ("version", "messages"):

@@ -252,7 +252,7 @@ def test_the_file_that_a_link_names_is_made(tmp_path: pathlib.Path) -> None:
 def files() -> Iterator[tuple[bytes, str]]:
     yield b"", "not JSON"
     yield b'{"version": 1,', "not JSON.*line 1 column 15"
-    yield b"[" * 100_000, "not JSON"
+    yield b"[" * 100_000 + b"]" * 100_000, "nests too deep"
     yield b"\xff{}", "not UTF-8 at byte 0"
     yield b"[]", "must hold a JSON object, not list"
     yield b"null", "must hold a JSON object, not null"
@@ -270,6 +270,8 @@ def files() -> Iterator[tuple[bytes, str]]:
     yield b'{"version": 1, "messages": [' + three + b'{"role": "x", "content": ""}]}', r"messages\[3\].role must be"
     yield b'{"version": 1, "messages": [{"role": "user", "content": "\\ud800"}]}', r"messages\[0\].content.*surrogate"
     yield b'{"version": 1, "messages": [{"role": "user", "content": "", "x": NaN}]}', r"messages\[0\] cannot be"
+    deep = b"[" * 100 + b"]" * 100
+    yield b'{"version": 1, "messages": [{"role": "user", "content": "", "x": ' + deep + b"}]}", "x nests.*100 levels"
     yield b'{"version": 1, "model": 7, "messages": []}', "model must be a str, not int"
     yield b'{"version": 1, "model": "", "messages": []}', "model is an empty str"
 
@@ -301,6 +303,20 @@ def test_an_empty_conversation_and_a_file_of_another_editor_are_loaded(tmp_path:
 
     assert conversation.load(path).messages == [{"role": "user", "content": "Hi", "id": 7}]
     assert conversation.model == "gpt-3.5-turbo"
+
+
+@spoken
+async def test_what_is_loaded_is_shown_sent_and_saved_however_deep(flavour: str, tmp_path: pathlib.Path) -> None:
+    path, deep = tmp_path / "talk.json", "[" * 99 + "]" * 99
+    path.write_text(f'{{"version": 1, "messages": [{{"role": "user", "content": "Hi", "x": {deep}}}]}}', "utf-8")
+    with FakeServer("Hello!") as server:
+        talk = Talk(flavour, server.url)
+        talk.conversation.load(path)
+        await talk.ask("more")
+        talk.conversation.save(path)
+
+        assert sent(server)[0] == talk.messages[0] == {"role": "user", "content": "Hi", "x": json.loads(deep)}
+        assert len(talk.conversation.load(path).messages) == 3
 
 
 @pytest.mark.parametrize("path", ["missing/talk.json", ""])

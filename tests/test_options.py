@@ -350,11 +350,42 @@ def test_messages_that_are_none_are_refused_at_their_place(messages: Any, words:
 def test_messages_that_hold_themselves_are_refused() -> None:
     message: dict[str, Any] = dict(USER)
     message["x"] = message
-    refused(lambda: Client(BASE).stream(message), "messages[0]")  # type: ignore[arg-type]
-    deep: list[Any] = []
+    refused(lambda: Client(BASE).stream(message), "messages[0].x")  # type: ignore[arg-type]
+    messages: list[Any] = [USER]
+    messages.append(messages)
+    refused(lambda: Client(BASE).stream(messages), "messages[1]", "list")
+    messages[1] = {**USER, "x": (messages,)}
+    refused(lambda: Client(BASE).stream(messages), "messages[1].x")
+
+
+def nested(levels: int) -> Any:
+    """A message of so many levels, itself included, of all three kinds."""
+    value: Any = "deep"
+    for level in range(levels - 1):
+        value = ([value], {"x": value}, (value,))[level % 3]
+    return {**USER, "x": value}
+
+
+@pytest.mark.parametrize("make", [Client, AsyncClient])
+def test_messages_nest_a_hundred_levels_and_no_more(make: type[Client] | type[AsyncClient]) -> None:
+    client = make(BASE)
+    assert client.stream([nested(100)])
+    assert json.loads(json.dumps(client.conversation(messages=[nested(100)]).messages)) == [
+        json.loads(json.dumps(nested(100)))
+    ]
+
+    for levels in (101, 500, 100_000):
+        messages: Any = [USER, nested(levels)]
+        refused(lambda: client.stream(messages), "messages[1].x", "100 levels")  # noqa: B023 - called at once
+        refused(lambda: client.conversation(messages=messages), "messages[1].x", "100 levels")  # noqa: B023
+
+
+def test_a_message_that_nests_the_same_list_in_many_places_is_looked_at_once() -> None:
+    message: Any = {**USER, "x": []}
     for _ in range(100_000):
-        deep = [deep]
-    refused(lambda: check_messages([{**USER, "x": deep}]), "messages[0]")
+        message["x"] = [message["x"], message["x"]]
+
+    refused(lambda: Client(BASE).stream(message), "messages[0].x", "100 levels")
 
 
 @pytest.mark.parametrize(

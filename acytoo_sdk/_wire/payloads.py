@@ -9,7 +9,10 @@ Role = Literal["system", "developer", "user", "assistant", "function", "tool"]
 
 
 class Message(TypedDict):
-    """One turn of a conversation: who speaks, and what is said. Further keys pass through to the server untouched."""
+    """One turn of a conversation: who speaks, and what is said.
+
+    Further keys, of any JSON up to 100 levels deep, pass through to the server untouched.
+    """
 
     role: Role
     content: str
