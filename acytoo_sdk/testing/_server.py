@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import itertools
 import socket
 import ssl
@@ -18,6 +19,10 @@ from ._connection import Connection
 from ._faults import Fault
 from ._gate import Gate
 from ._wire import Framing, ReceivedRequest, Reply
+
+# For want of these, nobody can be accepted: a moment later there may be some again.
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_SHORTAGE_PAUSE = 0.1  # seconds
 
 
 class FakeServer:
@@ -178,13 +183,24 @@ class FakeServer:
                 raise TimeoutError(f"what the test waits for did not happen within {timeout:g} s ({seen})")
 
     def _accept(self, listener: socket.socket) -> None:
+        short = False
         while True:
             try:
                 accepted, _ = listener.accept()
+            except ConnectionAbortedError:  # the client left before it was its turn
+                continue
             except OSError as error:
-                if not self._closed:
+                if self._closed:
+                    return None
+                if error.errno not in _SHORTAGES:
+                    return self._fail(error)
+                if not short:
                     self._fail(error)
-                return None
+                short = True
+                with self._changed:
+                    self._changed.wait(_SHORTAGE_PAUSE)  # a connection that ends gives back what is missing
+                continue
+            short = False
             with self._changed:
                 if self._closed:
                     return accepted.close()

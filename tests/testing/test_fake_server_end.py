@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
+import os
+import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -144,6 +149,75 @@ def test_start_and_close_in_any_order() -> None:
     with pytest.raises(RuntimeError, match="closed"):
         server.start()
     FakeServer().close()
+
+
+# What cannot be accepted
+
+STARVED = """
+import resource, sys
+from acytoo_sdk.testing import FakeServer
+
+with FakeServer("Hello") as server:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))
+    print(server.url, flush=True)
+    server.wait_until(lambda: server.errors, timeout=10)
+    print("starved", flush=True)
+    sys.stdin.readline()
+print(server.connections, {error.errno for error in server.errors})
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="bounds on descriptors are POSIX's")
+def test_the_server_goes_on_when_it_had_no_descriptor_left() -> None:
+    command = [sys.executable, "-c", STARVED]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            address = ("127.0.0.1", int(process.stdout.readline().rpartition(":")[2]))
+            with contextlib.ExitStack() as stack:
+                for _ in range(30):
+                    stack.enter_context(socket.create_connection(address, timeout=10))
+                assert process.stdout.readline() == "starved\n"
+            with socket.create_connection(address, timeout=10) as sock:
+                sock.sendall(request(CHAT, "connection: close"))
+                assert b"Hello" in read_all(sock)
+            assert process.communicate("\n", timeout=10)[0] == f"31 {{{errno.EMFILE}}}\n"
+        finally:
+            process.kill()
+
+
+def test_a_server_without_descriptors_says_so_once_waits_and_closes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[float] = []
+    tried_thrice = threading.Event()
+
+    def accept(listener: socket.socket) -> None:
+        tries.append(time.monotonic())
+        if len(tries) == 3:
+            tried_thrice.set()
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(socket.socket, "accept", accept)
+    server = FakeServer().start()
+    assert tried_thrice.wait(10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # close() warns if it gave up on a thread
+        server.close()
+    assert [str(error) for error in server.errors] == ["[Errno 24] Too many open files"]  # once, though it lasted
+    assert tries[2] - tries[0] > 0.1  # and it does not keep the machine busy
+
+
+def test_a_client_that_left_before_it_was_accepted_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    accept, left = socket.socket.accept, iter(range(1000))
+
+    def aborted_at_first(listener: socket.socket) -> tuple[socket.socket, Any]:
+        if next(left, None) is not None:
+            raise ConnectionAbortedError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED))
+        return accept(listener)
+
+    monkeypatch.setattr(socket.socket, "accept", aborted_at_first)
+    with FakeServer("Hello") as server, dial(server, request(CHAT, "connection: close")) as sock:
+        assert b"Hello" in read_all(sock)
+    assert server.errors == []
 
 
 # TLS
