@@ -654,6 +654,19 @@ def test_outside_of_a_notebook_the_reply_is_printed_as_it_comes(capsys: pytest.C
     assert capsys.readouterr().out == "Hello\ufffd[2J\n"
 
 
+def test_a_line_end_in_two_pieces_is_printed_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with FakeServer(["one\r", "\ntwo\r", "three\r"]) as server:
+        Client(server.url).stream("Hi").display()
+
+    assert capsys.readouterr().out == "one\ntwo\nthree\n"
+
+    with output() as shown:
+        shown.add("one\r")
+        assert capsys.readouterr().out == "one"  # at once, though its line may go on
+
+    assert capsys.readouterr().out == "\n"
+
+
 def test_ipython_in_a_terminal_prints_the_reply_once(tmp_path: Path) -> None:
     with FakeServer(REPLY) as server:
         done = subprocess.run(

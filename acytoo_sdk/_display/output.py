@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
+from io import IncrementalNewlineDecoder
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
@@ -196,6 +197,8 @@ class _Printed:
 
     def __init__(self, text: str) -> None:
         self._last = text
+        # One that ends a piece waits for the next, which may begin with the line feed to it.
+        self._line_ends = IncrementalNewlineDecoder(None, translate=True)
 
     def __enter__(self) -> Self:
         if self._last:
@@ -205,7 +208,8 @@ class _Printed:
     def add(self, piece: str) -> None:
         self._last = piece
         encoding = sys.stdout.encoding or "utf-8"
-        sys.stdout.write(printable(piece).encode(encoding, "replace").decode(encoding))
+        text = printable(self._line_ends.decode(piece))
+        sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
         sys.stdout.flush()
 
     def __exit__(

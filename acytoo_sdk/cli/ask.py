@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack
+from io import TextIOWrapper
 
 import click
 
 from .._client import Client
 from ..protocol import Message
 from ..testing import FakeServer
-from .terminal import echo_piece
+from .terminal import Output
 
 
 @click.command(no_args_is_help=False)
@@ -47,12 +48,13 @@ def ask(
         client = stack.enter_context(Client(base_url, model=model, temperature=temperature))
         instructions: list[Message] = [] if system is None else [{"role": "system", "content": system}]
         stream = stack.enter_context(client.stream([*instructions, {"role": "user", "content": question}]))
+        output = Output()
         try:
             for piece in stream:
-                echo_piece(piece)
+                output.add(piece)
         finally:
             if stream.text and not stream.text.endswith("\n"):
-                echo_piece("\n")
+                output.add("\n")
         if stream.notice:
             click.echo(f"The server added a notice: {' '.join(stream.notice.split())}", err=True)
 
@@ -61,9 +63,14 @@ def _question(prompt: tuple[str, ...]) -> str:
     """The prompt from the arguments; `-`, or none, stands for stdin."""
     if prompt and prompt != ("-",):
         return " ".join(prompt)
-    if sys.stdin.isatty() and not prompt:
+    if sys.stdin is None or (sys.stdin.isatty() and not prompt):
         raise click.UsageError("no prompt: pass it as an argument, or on stdin")
-    question = sys.stdin.read().strip()
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(errors="strict")  # in some locales, what is no text would come as surrogates
+    try:
+        question = sys.stdin.read().strip()
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"the prompt on stdin is not {error.encoding.upper()} at byte {error.start}") from error
     if not question:
         raise click.UsageError("the prompt is empty")
     return question

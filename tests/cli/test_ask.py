@@ -145,6 +145,90 @@ def test_terminal_is_not_controlled_by_a_reply() -> None:
     assert shown.split() == ["\ufffd]0;owned\ufffd", "a\ufffdb", "\ufffd", "ok"]
 
 
+def test_a_line_end_in_two_pieces_is_one_on_a_terminal() -> None:
+    gate = Gate()
+    with FakeServer(["one\r", "\ntwo\r", "three\r"], gate=gate) as server:
+        ours, theirs = pty.openpty()
+        command = [sys.executable, "-m", "acytoo_sdk", "ask", "--base-url", server.url, "Hi"]
+        with (
+            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=theirs) as process,
+            os.fdopen(ours, "rb") as shown,
+        ):
+            os.close(theirs)
+            gate.release()
+            assert shown.read(3) == b"one"  # at once, though its line may go on
+            gate.open()
+            assert process.wait(30) == 0
+            assert shown.read(len(b"\r\ntwo\r\nthree\r\n")) == b"\r\ntwo\r\nthree\r\n"
+            with pytest.raises(OSError, match="Input/output"):  # the end: the other side is closed
+                shown.read(1)
+
+
+def redirected(how: str, *arguments: str, stdin: bytes = b"", utf8: str = "1") -> tuple[int, str, str]:
+    """The exit status, stdout and stderr of the command, some of it redirected by a shell."""
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {how}', "sh", sys.executable, "-m", "acytoo_sdk", *arguments],
+        input=stdin,
+        env={**os.environ, "PYTHONUTF8": utf8, "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+@pytest.mark.parametrize("utf8", ["0", "1"])
+def test_a_prompt_that_is_not_utf_8_is_wrong_usage(utf8: str) -> None:
+    status, stdout, stderr = redirected("", "ask", "--local", stdin="Привет".encode() + b"\xff", utf8=utf8)
+    assert (status, stdout) == (2, "")
+    assert stderr.endswith("\nError: the prompt on stdin is not UTF-8 at byte 12\n")
+
+
+@pytest.mark.parametrize("arguments", [[], ["-"]])
+def test_a_closed_stdin_holds_no_prompt(arguments: list[str]) -> None:
+    status, stdout, stderr = redirected("<&-", "ask", "--local", *arguments)
+    assert (status, stdout) == (2, "")
+    assert stderr.endswith("\nError: no prompt: pass it as an argument, or on stdin\n")
+    assert redirected("<&-", "ask", "--local", "Hi")[0] == 0
+
+
+def test_a_closed_stdout_is_told_before_anything_is_sent() -> None:
+    with FakeServer() as server:
+        told = redirected(">&-", "ask", "--base-url", server.url, "Hi")
+        assert server.connections == 0
+    assert told == (1, "", "Error: stdout is closed\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no device that is full")
+@pytest.mark.parametrize("arguments", [["ask", "--local", "Hi"], ["--version"], ["ask", "--help"]])
+def test_a_full_disk_is_told_in_one_sentence(arguments: list[str]) -> None:
+    sentence = "Error: input or output failed: No space left on device\n"
+    assert redirected(">/dev/full", *arguments) == (1, "", sentence)
+    assert redirected(">/dev/full 2>&1", *arguments) == (1, "", "")
+
+
+def test_with_a_closed_stderr_the_status_tells() -> None:
+    reply = "You said: Hi (model gpt-3.5-turbo, 1 message)\n"
+    assert redirected("2>&-", "ask", "--local", "Hi") == (0, reply, "")
+    assert redirected("2>&-", "ask", "--local", "--temperature", "warm", "Hi") == (2, "", "")
+    assert redirected("2>&-", "ask", "--base-url", "http://127.0.0.1:1", "Hi") == (1, "", "")
+    assert redirected("<&- >&- 2>&-", "ask", "--local", "Hi") == (1, "", "")
+
+
+@pytest.mark.parametrize("how", ["", "2>&1"])
+def test_a_pipe_that_nobody_reads_ends_it_quietly(how: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        command = ["sh", "-c", f'exec "$@" {how}', "sh", sys.executable, "-m", "acytoo_sdk", "ask", "--local", "Hi"]
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=writing, stderr=subprocess.PIPE, timeout=30, check=False
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 def test_missing_extra_is_named() -> None:
     code = "import sys; sys.modules['click'] = None; from acytoo_sdk.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
