@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from . import _display
 from ._base_client import BaseClient
 from ._checks import check_count
-from ._options import Messages, RetryPolicy, Timeout
+from ._options import RetryPolicy, Timeout
 from ._secrets import Secret, clears_frames
 from ._streams.async_stream import AsyncStream
 from ._streams.reader import ReaderPool
 from ._streams.waker import run_in_thread
 from .conversation import AsyncConversation
-from .protocol import Message
+from .protocol import MessageLike, Messages
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -113,7 +113,7 @@ class AsyncClient(BaseClient):
         self,
         *,
         system: str | None = None,
-        messages: Sequence[Message] = (),
+        messages: Sequence[MessageLike] = (),
         model: str | None = None,
         temperature: float | None = None,
         timeout: Timeout | float | None | EllipsisType = ...,

@@ -7,9 +7,10 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
 from ._network.pool import Pool
-from ._options import Messages, Options, RetryPolicy, Timeout
+from ._options import Options, RetryPolicy, Timeout
 from ._secrets import Secret
 from ._streams.call import Call
+from .protocol import Messages
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from . import _display
 from ._base_client import BaseClient
-from ._options import Messages, RetryPolicy, Timeout
+from ._options import RetryPolicy, Timeout
 from ._secrets import Secret
 from ._streams.stream import Stream
 from .conversation import Conversation
-from .protocol import DEFAULT_MAX_REPLY_BYTES, DEFAULT_PATH, Message
+from .protocol import DEFAULT_MAX_REPLY_BYTES, DEFAULT_PATH, MessageLike, Messages
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -154,7 +154,7 @@ class Client(BaseClient):
         self,
         *,
         system: str | None = None,
-        messages: Sequence[Message] = (),
+        messages: Sequence[MessageLike] = (),
         model: str | None = None,
         temperature: float | None = None,
         timeout: Timeout | float | None | EllipsisType = ...,

@@ -8,7 +8,7 @@ signature and the docstring of `Client`, which people and editors read.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -37,15 +37,13 @@ from .protocol import (
     DEFAULT_MODEL,
     DEFAULT_PATH,
     DEFAULT_TEMPERATURE,
-    Message,
+    Messages,
     Request,
     build_request,
 )
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-Messages = str | Message | Sequence[Message]
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,11 @@ from ._history import (
     without_last_turn,
     write_turns,
 )
-from ._options import Messages, Options, RetryPolicy, Timeout
+from ._options import Options, RetryPolicy, Timeout
 from ._streams.base import BaseStream, Printer, call_of
 from ._streams.call import Call, CallState
 from .errors import InvalidRequestError
-from .protocol import Message
+from .protocol import Message, MessageLike, Messages
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -70,7 +70,7 @@ class BaseConversation(Generic[S]):
         client: _Client[S],
         *,
         system: str | None = None,
-        messages: Sequence[Message] = (),
+        messages: Sequence[MessageLike] = (),
         model: str | None = None,
         temperature: float | None = None,
         timeout: Timeout | float | None | EllipsisType = ...,

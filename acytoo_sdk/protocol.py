@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -21,6 +21,8 @@ from ._wire.decoder import TextDecoder
 from ._wire.error_bodies import CHALLENGE, JSON_ERROR, PAGE, BodySniffer, ErrorKind, proxy_credentials_error
 from ._wire.framing import CloseDelimitedReader, FramingError, FramingReader, framing_of, join_headers
 from ._wire.payloads import Message as Message
+from ._wire.payloads import MessageLike as MessageLike
+from ._wire.payloads import Messages as Messages
 from ._wire.payloads import Role as Role
 from ._wire.payloads import acytoo_payload
 from ._wire.payloads import message_list as message_list
@@ -92,7 +94,7 @@ class Request:
 
 
 def build_request(
-    messages: str | Message | Sequence[Message],
+    messages: Messages,
     *,
     base_url: str = DEFAULT_BASE_URL,
     path: str = DEFAULT_PATH,

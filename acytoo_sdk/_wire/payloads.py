@@ -18,7 +18,12 @@ class Message(TypedDict):
     content: str
 
 
-def message_list(messages: str | Message | Sequence[Message]) -> list[Message]:
+# What a caller may pass. A message with further keys is no `Message` to a type checker, but a mapping.
+MessageLike = Message | Mapping[str, object]
+Messages = str | MessageLike | Sequence[MessageLike]
+
+
+def message_list(messages: Messages) -> list[Message]:
     """The conversation as a list of its own: a `str` is one user message."""
     if isinstance(messages, str):
         return [{"role": "user", "content": messages}]

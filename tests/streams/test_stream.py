@@ -90,7 +90,7 @@ def test_nothing_is_sent_before_the_first_next() -> None:
 def test_arguments_are_checked_at_once() -> None:
     with FakeServer() as server, Client(server.url) as client:
         with pytest.raises(InvalidRequestError, match=r"messages\[0\].content"):
-            client.stream([{"role": "user", "content": None}])  # type: ignore[typeddict-item]
+            client.stream([{"role": "user", "content": None}])
         assert server.connections == 0
 
 
@@ -196,7 +196,7 @@ def test_the_caller_s_messages_are_not_changed() -> None:
         client.complete(messages)
         client.complete(tuple(messages))
         client.complete(USER)
-        client.complete(types.MappingProxyType(USER))  # type: ignore[arg-type]
+        client.complete(types.MappingProxyType(USER))
         assert [len(request.json["messages"]) for request in server.requests if request.json] == [2, 2, 1, 1]
     assert messages == before
 
