@@ -7,6 +7,7 @@ their moment, and no thread has to watch the clock.
 
 from __future__ import annotations
 
+import _socket
 import http.client
 import socket
 import ssl
@@ -24,7 +25,8 @@ from .provenance import is_foreign
 
 # A socket's timeout must fit into milliseconds of 31 bits.
 _LONGEST_TIMEOUT = 2_000_000.0
-_KERNEL_LIMITS = sys.platform == "linux"
+# gevent, once it has patched Python, has sockets of its own, which never wait in the kernel.
+_KERNEL_LIMITS = sys.platform == "linux" and issubclass(socket.socket, _socket.socket)
 
 
 class Limits:
@@ -236,10 +238,10 @@ class Limited(socket.socket):
 
     def recv_into(self, buffer: Any, nbytes: int | None = 0, flags: int = 0) -> int:
         if (scope := self.scope) is None:
-            return super().recv_into(buffer, nbytes or 0, flags)
+            return super().recv_into(buffer, nbytes or len(buffer), flags)  # gevent's takes no 0 for all of it
         self._limit_receive(scope.receive_time_left())
         try:
-            received = super().recv_into(buffer, nbytes or 0, flags)
+            received = super().recv_into(buffer, nbytes or len(buffer), flags)
         except (BlockingIOError, ssl.SSLWantReadError) as error:
             raise TimeoutError("nothing more had arrived") from error
         scope.check()
@@ -255,7 +257,7 @@ class Limited(socket.socket):
         scope.check()
         return received
 
-    def send(self, data: Any, flags: int = 0) -> int:
+    def send(self, data: Any, flags: int = 0, timeout: object = None) -> int:  # gevent passes one; the scope's counts
         if self.scope is not None:
             self._limit(self.scope.time_left())
         return super().send(data, flags)
@@ -315,7 +317,7 @@ class LimitedTLSSocket(Limited, ssl.SSLSocket):
             scope.adopt(self)
             # OpenSSL's handshake is many receives, but one operation for the timeout: drips do not stretch it.
             self.settimeout(scope.time_left())
-        super().do_handshake(block)
+        super().do_handshake()  # gevent's takes no argument, and nobody passes one
 
 
 _thread = threading.local()

@@ -1,0 +1,1 @@
+"""Calls under gevent's monkey patch, which the normal tests cannot have: see `run.py`."""
