@@ -78,7 +78,6 @@ def test_a_turn_enters_once_whatever_interrupts_it() -> None:
         raise Interrupted
 
     with FakeServer("Hello!", pause=0) as server, Client(server.url) as client:
-
         tried: list[int] = []
 
         def attempt(step: int) -> int:

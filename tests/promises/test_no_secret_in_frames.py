@@ -144,7 +144,7 @@ def test_a_refused_call(bad: dict[str, Any]) -> None:
     failure_of(lambda: CLIENT.complete("Hi", **bad))
     failure_of(lambda: ASYNC_CLIENT.stream("Hi", **bad))
     failure_of(lambda: CLIENT.conversation(**bad))
-    failure_of(lambda: CLIENT.stream([{"role": "user", "content": [{}]}]))  # type: ignore[typeddict-item]
+    failure_of(lambda: CLIENT.stream([{"role": "user", "content": [{}]}]))
     for make in (mine.create_completion, mine.create_async_generator):
         failure_of(lambda make=make: make("", HI, temperature=5, key=KEY, proxy=PROXY))  # type: ignore[misc]
         failure_of(lambda make=make: make("", HI, base_url=f"http://u:{PASSWORD}@x"))  # type: ignore[misc]
