@@ -17,7 +17,7 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from ._checks import check_count, check_messages, check_text
-from ._display.markdown import printable, turns_as_markdown
+from ._display.markdown import printable, turns_as_html
 from ._history import (
     has_system,
     last_question,
@@ -232,8 +232,9 @@ class BaseConversation(Generic[S]):
             self._take_finished_turn()
             return f"<{type(self).__name__} of {len(self._state.messages)} messages, model {self.model!r}>"
 
-    def _repr_markdown_(self) -> str | None:
-        return turns_as_markdown(self.messages) or None
+    def _repr_html_(self) -> str | None:
+        messages = self.messages
+        return turns_as_html(messages) if messages else None
 
     def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
         turns = [f"{turn['role']}: {turn['content']}" for turn in self.messages]

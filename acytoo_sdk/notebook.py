@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import keyword
 import os
+import re
 import shlex
 import string
 from collections.abc import Mapping, Sequence
@@ -259,8 +260,10 @@ class _Options(argparse.ArgumentParser):
     """Options of a magic: what is wrong with them is told in one line."""
 
     def error(self, message: str) -> NoReturn:
-        # What is no option may be a secret that stands in the wrong place.
-        message = "that is no option" if message.startswith("unrecognized") else message
+        if message.startswith("unrecognized"):
+            # What does not look like one may be a secret that stands in the wrong place, as may what follows it.
+            looks_like_one = re.search(r" (--[a-z]+(?:-[a-z]+)*|-[A-Za-z])(?=[= ]|$)", message)
+            message = f"{looks_like_one[1] if looks_like_one else 'that'} is no option"
         _refuse(f"{message}; %acytoo shows the options")
 
 

@@ -26,7 +26,7 @@ ORDER = """
     _network.socks  _network.proxies  _network.transport  _network.exchange  _network.pool
     _streams  _streams.retry  _streams.text  _streams.reply  _streams.call  _streams.base  _streams.stream
     _streams.reader  _streams.waker  _streams.async_stream
-    _display.markdown  _display.output  _display
+    _display.tex  _display.formulas  _display.code  _display.markdown  _display.output  _display
     _history  conversation  _base_client  _client  _async_client
     testing._wire  testing._gate  testing._faults  testing._answers  testing._connection  testing._server  testing
     provider  notebook
@@ -41,6 +41,8 @@ DOORS = {
     "tenacity": {"_streams.retry"},
     "anyio": {"_streams.waker"},
     "click": {"cli.app", "cli.ask"},  # a command is declared in its own file
+    "markdown_it": {"_display.markdown", "_display.formulas"},  # its parser, and what it has to learn
+    "pygments": {"_display.code"},
     "IPython": {"_display.output", "notebook"},  # what a notebook shows, and what is typed there
 }
 # Of use to a type checker only; never imported when the package runs.

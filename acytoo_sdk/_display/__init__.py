@@ -1,4 +1,4 @@
-"""How a reply is shown: as Markdown that is safe, or as plain text, while it grows. Knows texts, not streams."""
+"""How a reply is shown: as HTML that is safe, or as plain text, while it grows. Knows texts, not streams."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from .markdown import printable as printable
-from .markdown import safe_markdown as safe_markdown
+from .markdown import safe_html as safe_html
 
 if TYPE_CHECKING:
     from .output import Output

@@ -1,44 +1,45 @@
-"""Markdown that is safe to show: what a server wrote is formatted, never obeyed. Text in, text out.
+"""A reply as HTML that is safe to show: what a server wrote is formatted, never obeyed. Text in, text out.
 
-Notebooks run the HTML in Markdown, load its pictures and follow its links. Renderers differ in where they see code,
-mathematics or a paragraph, so safety must not depend on seeing the same: wherever it stands in the result, code
-included, there is no tag but `<pre>` and `<code>`, no picture, no command of TeX that makes a link or a style, and no
-link but to the web, to a mail address, or to a place beside the notebook.
+markdown-it parses; the HTML is written here, from the tokens that are known, and all others are text. In an attribute
+stands nothing of a reply but a checked address and the number that a list begins with. Front ends search what they show
+for formulas: the page tells them to leave that, but in the elements that hold what `tex` allows; and elsewhere no mark
+of a formula shares a text node with anything, for front ends that do not listen.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
 from ..protocol import Message
+from .code import escaped, highlighted
+from .formulas import add_formulas
+from .tex import is_allowed
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
+
+_LONGEST = 500_000  # characters; longer texts are shown as they are, since no page would bear them
+_DEEPEST = 40  # lists and quotations inside each other; the parser leaves out what is deeper
+_MOST_FORMULAS = 1_000  # of a page; each is a millisecond of work for it
 
 # C0 but tab and line feed, DEL, C1, and the bidi controls, which make text read as what it is not.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_MARKS = re.compile(r"([$\\]+)")
+# No one is named before the host, since `https://bank.example@stranger.example/` leads to the stranger.
+_ADDRESS = re.compile(r"(?:https?://(?![^/?#]*@)|mailto:)[\w\-.~:/?#\[\]@!$&'()*+,;=%]+", re.ASCII | re.IGNORECASE)
+_BARE_ADDRESS = re.compile(r"https?://(?:[\w\-.~:/?#@!$&'*+,;=%]|\([\w\-.~/=%]*\))+(?<![.,:;!?'*~])", re.IGNORECASE)
+_ALIGNMENTS = {f"text-align:{side}" for side in ("left", "center", "right")}
+# The marks of MathJax from version 3 on, and of version 2.
+_NO_FORMULAS, _FORMULA = (f'class="mathjax_{verb} tex2jax_{verb}"' for verb in ("ignore", "process"))
+_PAIRED = """
+    p h1 h2 h3 h4 h5 h6 ul ol li blockquote table thead tbody tr th td em strong s
+""".split()  # noqa: SIM905
 
-# What opens a tag, a comment or a declaration: https://html.spec.whatwg.org/multipage/parsing.html#tag-open-state
-_TAG = r"<[A-Za-z/!?]"
-_PICTURE = r"!\["
-# After `](` or `]:`: anything but the web, mail, and a path without a character that could make, or hide, a scheme.
-_ELSEWHERE = r"(?!\s*(?:https?://|mailto:|[\w./#?=%+~,@-]+[)\s]|\)))"
-_LINK = rf"\]\({_ELSEWHERE}"
-_DEFINITION = rf"\]:{_ELSEWHERE}"
-# Only at the beginning of a block, which is seldom in code: `if a[0]: ...` is none.
-_DEFINITION_LINE = rf"^(?:[^\w\[\n]|\d)*\[(?:\\.|[^\[\]\\]){{0,999}}{_DEFINITION}"
-_TEX = r"(?<!\\)\\+(?=(?:href|url|html\w*|require|includegraphics|style|class|cssId)(?![A-Za-z]))"
-
-_UNSAFE = re.compile("|".join((_TAG, _PICTURE, _LINK, _DEFINITION_LINE, _TEX)), re.MULTILINE | re.ASCII)
-_MEANT = re.compile(
-    rf"(?P<tex>{_TEX})|(?<!\\)(?P<slashes>\\*)(?:(?P<tag><)|{_PICTURE})|(?P<link>{_LINK})|(?P<definition>{_DEFINITION})",
-    re.ASCII,
-)
-_OWN_TAG = re.compile(r"</?(?:pre|code)>")
-_ASCII_PUNCTUATION = re.compile(r"[\n!-/:-@\[-`{-~]")
-
-_FENCE = re.compile(r"(?P<lead>[ \t]*(?:(?:[-*+>]|\d{1,9}[.)])[ \t]+)*)(?P<fence>`{3,}(?=[^`]*\Z)|~{3,})")
-_LIST_ITEM = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])\s")
-_INDENTED = re.compile(r" {4}| {0,3}\t")
-_BLANK_LINE = re.compile(r"(\n[ \t]*\n)")
+_UNDECIDED = " \t>-=*_+#`~|:\\$"  # a last line of nothing else may still become anything
 
 
 def printable(text: str) -> str:
@@ -46,119 +47,158 @@ def printable(text: str) -> str:
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
-def safe_markdown(text: str) -> str:
-    """The text as Markdown that is safe to show, see above; the same to the eye, code to the letter.
+def safe_html(text: str, *, grows: bool = False) -> str:
+    """The text, which is Markdown, as HTML that does nothing when it is shown, see above.
 
-    A fenced block that has not ended yet is ended. Code that would be unsafe where a renderer does not take it for code
-    is shown without its colours, as `<pre>`.
+    Args:
+        text: the text.
+        grows: more of it may follow: what is not decided yet, such as a table's first line, is shown calmly.
+
+    Raises:
+        ModuleNotFoundError: markdown-it-py is not installed.
     """
-    text = printable(text)
-    result = "".join(_blocks(text))
-    # Each block is safe; should two of them ever not be, side by side, then all of it is shown as it came.
-    return _preformatted(text) if _UNSAFE.search(_OWN_TAG.sub("`", result)) else result
+    return _page([_body(printable(text), grows=grows)])
 
 
-def turns_as_markdown(messages: Sequence[Message]) -> str:
+def turns_as_html(messages: Sequence[Message]) -> str:
     """A conversation, each turn below the name of its role."""
-    return "\n\n".join(f"**{turn['role']}**\n\n{safe_markdown(turn['content'])}" for turn in messages)
+    return _page(f"<p><strong>{turn['role']}</strong></p>{_body(printable(turn['content']))}" for turn in messages)
 
 
-def _blocks(text: str) -> Iterator[str]:
-    """The blocks of a text, each made safe: prose, fenced code, and indented code."""
-    lines = re.findall(r"[^\n]*\n|[^\n]+", text)
-    prose: list[str] = []
-    in_list, blank, index = False, True, 0
-    while index < len(lines):
-        line, start = lines[index], index
-        index += 1
-        if found := _FENCE.match(line):
-            end = re.compile(rf"[ \t>]*{found['fence'][0]}{{{len(found['fence'])},}}[ \t]*\n?\Z")
-            while index < len(lines) and not end.match(lines[index]):
-                index += 1
-            yield _prose("".join(prose))
-            yield _fenced(found, lines[start + 1 : index])
-            prose, blank, index = [], False, index + 1
-        elif blank and not in_list and _INDENTED.match(line) and not line.isspace():
-            while index < len(lines) and _INDENTED.match(lines[index]):
-                index += 1
-            yield _prose("".join(prose))
-            yield _indented(lines[start:index])
-            prose = []
-        else:
-            blank = line.isspace()
-            in_list = bool(_LIST_ITEM.match(line)) or (in_list and (blank or line[0] in " \t"))
-            prose.append(line)
-    yield _prose("".join(prose))
+def _page(bodies: Iterator[str] | Sequence[str]) -> str:
+    return f"<div {_NO_FORMULAS}>{''.join(bodies)}</div>"
 
 
-def _fenced(opening: re.Match[str], lines: list[str]) -> str:
-    """A fenced block, as it is if that is safe. A program that draws or runs is not run: it is code."""
-    lead, fence = opening["lead"], opening["fence"]
-    beside = re.sub(r"[^ \t>]", " ", lead)  # what its further lines begin with
-    code = "".join(lines)
-    if _UNSAFE.search(code):
-        bare = (re.sub(rf"\A[ \t>]{{0,{len(beside)}}}", "", line) for line in lines)
-        return f"\n{lead}{_preformatted(''.join(bare).removesuffix(chr(10)))}\n\n"
-    info = opening.string[opening.end() :].split()
-    known = info and re.fullmatch(r"[\w+#.-]+", info[0]) and info[0].lower() != "mermaid"
-    ending = "" if code.endswith("\n") or not code else "\n"
-    return f"{lead}{fence}{info[0] if known else ''}\n{code}{ending}{beside}{fence}\n"
+def _body(text: str, *, grows: bool = False) -> str:
+    tokens = [] if len(text) > _LONGEST else _parsed(text, grows=grows)
+    if not tokens or max(token.level for token in tokens) >= _DEEPEST - 1:
+        return f"<pre><code>{escaped(text)}</code></pre>" if text.strip() else ""
+    return _Writer().written(tokens)
 
 
-def _indented(lines: list[str]) -> str:
-    code = "".join(lines)
-    if not _UNSAFE.search(code):
-        return code
-    return f"{_preformatted(''.join(_INDENTED.sub('', line, count=1) for line in lines).removesuffix(chr(10)))}\n\n"
+def _parsed(text: str, *, grows: bool) -> list[Token]:
+    """The tokens of a text. If it grows, a table is one from its first line on."""
+    if not grows:
+        return _parser().parse(text)
+    before, _, line = text.rpartition("\n")
+    tokens = _parser().parse(text if line.strip(_UNDECIDED) else before, {"grows": True})
+    if len(tokens) < 3 or tokens[-3].type != "paragraph_open" or tokens[-3].level:
+        return tokens
+    before, _, row = tokens[-2].content.rpartition("\n")
+    if not row.startswith("|") or before.rpartition("\n")[2].startswith("|"):
+        return tokens
+    columns = len(re.findall(r"(?<!\\)\|", row.rstrip().rstrip("|")))
+    return tokens[:-3] + _parser().parse(f"{before}\n\n{row}\n{'|-' * columns}|")
 
 
-def _preformatted(code: str) -> str:
-    """Code in one line, which no renderer takes apart."""
-    return f"<pre><code>{_spelled(code)}</code></pre>"
+@cache
+def _parser() -> MarkdownIt:
+    try:
+        from markdown_it import MarkdownIt
+    except ModuleNotFoundError as error:
+        if error.name != "markdown_it":
+            raise
+        raise ModuleNotFoundError(
+            "To show replies in a notebook, install the extra: pip install 'acytoo-sdk[notebook]'", name="markdown_it"
+        ) from None
+    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": _DEEPEST}).enable(["table", "strikethrough"])
+    parser.validateLink = _is_address  # type: ignore[method-assign]
+    add_formulas(parser)
+    return parser
 
 
-def _spelled(code: str) -> str:
-    """Code in which no character means anything: references stand for punctuation, and for the ends of lines."""
-    return _ASCII_PUNCTUATION.sub(lambda found: f"&#{ord(found[0])};", code)
+def _is_address(url: str) -> bool:
+    return _ADDRESS.fullmatch(url) is not None
+
+
+class _Writer:
+    """Writes tokens as HTML; knows whether it is in a link, and how many formulas there were."""
+
+    def __init__(self) -> None:
+        self._in_link = False
+        self._formulas = 0
+        self._write: dict[str, Callable[[Token], str]] = {
+            "inline": lambda token: self.written(token.children or []),
+            "text": self._text,
+            "softbreak": lambda token: "&#10;",
+            "hardbreak": lambda token: "<br>",
+            "hr": lambda token: "<hr>",
+            "code_inline": lambda token: f"<code>{escaped(token.content)}</code>",
+            "code_block": lambda token: highlighted(token.content, ""),
+            "fence": lambda token: highlighted(token.content, token.info),
+            "link_open": self._link_open,
+            "link_close": self._link_close,
+            "image": self._image,
+            "formula": lambda token: self._formula(token, "span"),
+            "formula_block": lambda token: self._formula(token, "div"),
+            "formula_begun": lambda token: _source(token, "div"),
+        }
+
+    def written(self, tokens: Sequence[Token]) -> str:
+        return "".join([self._written(token) for token in tokens if not token.hidden])
+
+    def _written(self, token: Token) -> str:
+        if write := self._write.get(token.type):
+            return write(token)
+        if token.nesting and token.tag in _PAIRED:
+            return f"<{token.tag}{_attribute(token)}>" if token.nesting > 0 else f"</{token.tag}>"
+        return escaped(token.content)
+
+    def _text(self, token: Token) -> str:
+        if self._in_link:
+            return _prose(token.content)
+        parts, done = [], 0
+        for found in _BARE_ADDRESS.finditer(token.content):
+            address = _parser().normalizeLink(found[0])
+            if _is_address(address):
+                parts += [_prose(token.content[done : found.start()]), _link(address), _prose(found[0]), "</a>"]
+                done = found.end()
+        return "".join([*parts, _prose(token.content[done:])])
+
+    def _link_open(self, token: Token) -> str:
+        self._in_link = True
+        return _link(str(token.attrGet("href")))
+
+    def _link_close(self, token: Token) -> str:
+        self._in_link = False
+        return "</a>"
+
+    def _image(self, token: Token) -> str:
+        """A picture would tell a stranger who reads; it is a link to it."""
+        address = str(token.attrGet("src"))
+        shown = _prose(token.content or address)
+        return shown if self._in_link else f"{_link(address)}{shown}</a>"
+
+    def _formula(self, token: Token, element: str) -> str:
+        self._formulas += 1
+        if self._formulas > _MOST_FORMULAS or self._in_link or not is_allowed(token.content):
+            return _source(token, element)
+        opening, closing = ("\\[", "\\]") if token.info else ("\\(", "\\)")
+        return f"<{element} {_FORMULA}>{escaped(f'{opening}{token.content}{closing}')}</{element}>"
+
+
+def _source(token: Token, element: str) -> str:
+    """A formula as it was written."""
+    code = f"<code>{escaped(token.markup)}</code>"
+    return f"<pre>{code}</pre>" if element == "div" else code
 
 
 def _prose(text: str) -> str:
-    """Prose with spans of code, which reach from some backticks to as many again, but over no blank line."""
-    return "".join("".join(_spans(paragraph)) for paragraph in _BLANK_LINE.split(text))
+    """Text in which each mark that could be part of a formula is apart from all else."""
+    return "".join(
+        f"<span>{escaped(part)}</span>" if index % 2 else escaped(part) for index, part in enumerate(_MARKS.split(text))
+    )
 
 
-def _spans(paragraph: str) -> Iterator[str]:
-    runs = list(re.finditer("`+", paragraph))
-    ahead: dict[int, list[re.Match[str]]] = {}
-    for run in reversed(runs):
-        ahead.setdefault(len(run[0]), []).append(run)
-    done = 0
-    for run in runs:
-        same = ahead[len(run[0])]
-        same.pop()  # this one
-        if run.start() < done or not same or _is_escaped(paragraph, run.start()):
-            continue
-        code, end = paragraph[run.end() : same[-1].start()], same[-1].end()
-        yield _MEANT.sub(_unmeant, paragraph[done : run.start()])
-        yield f"<code>{_spelled(code.strip())}</code>" if _UNSAFE.search(code) else paragraph[run.start() : end]
-        done = end
-    yield _MEANT.sub(_unmeant, paragraph[done:])
+def _link(address: str) -> str:
+    if not _is_address(address):
+        return "<a>"
+    return f'<a href="{escaped(address)}" target="_blank" rel="noopener noreferrer">'
 
 
-def _is_escaped(text: str, index: int) -> bool:
-    slashes = 0
-    while slashes < index and text[index - slashes - 1] == "\\":
-        slashes += 1
-    return slashes % 2 == 1
-
-
-def _unmeant(found: re.Match[str]) -> str:
-    """The same to the eye: in Markdown, a character reference never has the meaning of its character."""
-    if found["tex"]:
-        return "&#92;" * len(found["tex"])
-    if found["link"]:
-        return "]&#40;"
-    if found["definition"]:
-        return "]&#58;"
-    slashes = "\\" * (len(found["slashes"]) // 2 * 2)  # an odd one took the meaning from what has none now
-    return f"{slashes}{'&lt;' if found['tag'] else '&#33;['}"
+def _attribute(token: Token) -> str:
+    """The side a cell of a table is aligned to, or the number that a list begins with."""
+    start, style = token.attrGet("start"), token.attrGet("style")
+    if isinstance(start, int):
+        return f' start="{start}"'
+    return f' style="{style}"' if style in _ALIGNMENTS else ""

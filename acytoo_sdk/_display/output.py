@@ -9,30 +9,32 @@ import contextlib
 import contextvars
 import sys
 import threading
+import time
+import weakref
 from collections.abc import Iterator
 from functools import partial
 from io import IncrementalNewlineDecoder
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
-from weakref import WeakSet
 
 from ..errors import AcytooError
-from .markdown import printable, safe_markdown
+from .markdown import printable, safe_html
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
     from typing_extensions import Self
 
-# Seconds between two refreshes. Each carries the whole text, so that long ones are refreshed less often: one of this
-# many characters half as often.
+# Seconds between two refreshes; more after one that took long, so that kernel and page have time for other things. What
+# a page needs is not told to the kernel: seconds for a character of HTML, and for a formula.
 _INTERVAL = 0.1
-_LONG = 20_000
+_SHARE = 5
+_PER_CHARACTER, _PER_FORMULA = 1e-6, 2e-3
 _PARTIAL = 2_000  # characters of the partial text that a brief error shows
 
 _RED, _PLAIN = "\x1b[31m", "\x1b[0m"
 
 # Errors and interruptions whose text stands in an output already.
-_above: WeakSet[AcytooError] = WeakSet()
+_above: weakref.WeakSet[AcytooError] = weakref.WeakSet()
 
 
 class Output(Protocol):
@@ -51,7 +53,7 @@ def output(text: str = "", *, raw: bool = False) -> Iterator[Output]:
         raw: as it is, in place of Markdown.
 
     Raises:
-        ModuleNotFoundError: IPython is not installed.
+        ModuleNotFoundError: IPython, or what reads Markdown, is not installed.
     """
     shell = running_shell()
     with _Live(text, raw=raw) if shell is not None and _updates(shell) else _Printed(text) as shown:
@@ -104,9 +106,12 @@ def failing_in_brief() -> Iterator[None]:
 
 def show_in_brief(shell: InteractiveShell, error: AcytooError) -> None:
     """Shows an error: its sentence, the hint, and the text that had arrived; `%tb` then shows its traceback."""
-    lines = [f"{_RED}{type(error).__name__}{_PLAIN}: {printable(str(error))}"]
-    if error.hint:
-        lines.append(f"Hint: {printable(error.hint)}")
+    sentence = f"{_RED}{type(error).__name__}{_PLAIN}: {printable(str(error))}"
+    lines = [sentence]
+    # Who reads this need not have the error in hand: where its text stands is said below.
+    hints = [hint for hint in (error.hint or "").split("; ") if hint and "partial_text" not in hint]
+    if hints:
+        lines.append(f"Hint: {printable('; '.join(hints))}")
     if error.partial_text and error not in _above:
         shortened = "..." if len(error.partial_text) > _PARTIAL else ""
         lines.append(f"What had arrived:\n{shortened}{printable(error.partial_text[-_PARTIAL:])}")
@@ -115,6 +120,20 @@ def show_in_brief(shell: InteractiveShell, error: AcytooError) -> None:
     lines.append("The full traceback: %tb")
     _in_brief(error, lines)
     shell.showtraceback((type(error), error, error.__traceback__))
+    _below(error, sentence, shell)
+
+
+def _below(error: AcytooError, sentence: str, shell: InteractiveShell) -> None:
+    """From now on, IPython shows the error's traceback below its sentence: a traceback begins with the first cause."""
+    shown = weakref.ref(error)  # the error must not hold itself
+
+    def render() -> list[str]:
+        error = shown()
+        assert error is not None
+        rest: list[str] = shell.InteractiveTB.structured_traceback(type(error), error, error.__traceback__)
+        return [sentence, *rest]
+
+    error._render_traceback_ = render  # type: ignore[attr-defined]
 
 
 def _in_brief(error: BaseException, lines: list[str]) -> None:
@@ -145,8 +164,10 @@ class _Live:
 
         self._handle = DisplayHandle()
         self._raw = raw
+        if not raw:
+            safe_html("")  # what it needs is missing now, not once the reply is there
         self._pieces = [text] if text else []
-        self._begun = False
+        self._shown: dict[str, str] = {}
         self._lock = threading.Lock()
         self._over = threading.Event()
         # Its outputs belong to the cell that runs now.
@@ -159,37 +180,43 @@ class _Live:
 
     def add(self, piece: str) -> None:
         self._pieces.append(piece)
-        if not self._begun:
-            self._refresh()
+        if not self._shown:
+            self._refresh(grows=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._over.set()
         self._thread.join()
-        self._refresh()
+        self._refresh(grows=False)
 
     def _refresh_in_intervals(self) -> None:
         pause = _INTERVAL
         with contextlib.suppress(Exception):  # the last refresh, in the thread of the cell, meets it too
             while not self._over.wait(pause):
-                pause = _INTERVAL * (1 + self._refresh() / _LONG)
+                pause = max(_INTERVAL, _SHARE * self._refresh(grows=True))
 
-    def _refresh(self) -> int:
-        """Shows all of the text, if any is new; returns how long it is."""
+    def _refresh(self, *, grows: bool) -> float:
+        """Shows all of the text, unless it is shown; returns the seconds that takes, here and in the page."""
         with self._lock:
-            count = len(self._pieces)
+            begun, count = time.monotonic(), len(self._pieces)
+            if count == 0 or (grows and count == 1 and self._shown):
+                return 0
             text = "".join(self._pieces[:count])
-            if count == 0 or (count == 1 and self._begun):
-                return len(text)
             self._pieces[:count] = [text]
             bundle = {"text/plain": printable(text)}
             if not self._raw:
-                bundle["text/markdown"] = safe_markdown(text)
-            show = self._handle.update if self._begun else self._handle.display
-            self._begun = True
+                bundle["text/html"] = safe_html(text, grows=grows)
+            if bundle == self._shown:
+                return 0
+            show = self._handle.update if self._shown else self._handle.display
+            self._shown = bundle
             show(bundle, raw=True)
-            return len(text)
+            return time.monotonic() - begun + _seconds_of_page(bundle.get("text/html", text))
+
+
+def _seconds_of_page(html: str) -> float:
+    return len(html) * _PER_CHARACTER + html.count("mathjax_process") * _PER_FORMULA
 
 
 class _Printed:

@@ -30,8 +30,8 @@ class Display(Protocol):
     def printable(self, text: str, /) -> str:
         """The text without control characters."""
 
-    def safe_markdown(self, text: str, /) -> str:
-        """The text as Markdown that does nothing when it is shown."""
+    def safe_html(self, text: str, /) -> str:
+        """The text, which is Markdown, as HTML that does nothing when it is shown."""
 
     def growing(self, text: str = "", *, raw: bool = False) -> AbstractContextManager[Output]:
         """Shows a text that grows until the block is left."""
@@ -89,8 +89,8 @@ class BaseStream:
             state = "running" if self.started else "not started"
         return f"<{type(self).__name__} {state}, {self.stats.characters} characters>"
 
-    def _repr_markdown_(self) -> str | None:
-        return self._display.safe_markdown(self.text) or None
+    def _repr_html_(self) -> str | None:
+        return self._display.safe_html(self.text) if self.text else None
 
     def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
         printer.text(self._display.printable(self.text) or repr(self))

@@ -1,0 +1,56 @@
+"""Code as HTML, with the classes that Pygments has for colours, and that front ends of notebooks have styles for.
+
+Those styles follow the theme, light or dark. Where a front end has none, code is as black or white as the text.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import lru_cache
+
+# Some lexers take long for what was written to take long: code of more characters has no colours, nor has what is left
+# after this many seconds.
+_LONGEST = 10_000
+_SECONDS = 0.1
+_LANGUAGES = frozenset(
+    """
+    bash sh shell zsh powershell bat c cpp c++ csharp c# cs css clojure cmake dart diff docker dockerfile elixir
+    fortran go graphql haskell html ini java javascript js jsx json julia kotlin latex tex lua make makefile
+    markdown md matlab nginx perl php pycon python python3 py r ruby rb rust rs scala scss sql swift toml ts tsx
+    typescript xml yaml yml
+    """.split()  # noqa: SIM905
+)
+
+
+# Beside what HTML needs: what means something in Markdown, since HTML can be put into a document of it; there, what is
+# in one line and begins with a `<div>` stays HTML.
+_ESCAPES = str.maketrans({char: f"&#{ord(char)};" for char in "&<>\"'`\\$\n"})
+
+
+def escaped(text: str) -> str:
+    """Text as HTML, in one line, in which no character means anything."""
+    return text.translate(_ESCAPES)
+
+
+@lru_cache(maxsize=64)  # while a text grows, its code comes again and again
+def highlighted(code: str, info: str) -> str:
+    """Code as an element, to the letter; `info` is what its fence says, the language first."""
+    language = (info.split() or [""])[0].lower()
+    is_known = language in _LANGUAGES and len(code) <= _LONGEST
+    shown = "".join(_colored(code, language)) if is_known else escaped(code)
+    return f'<div class="highlight"><pre><code>{shown}</code></pre></div>'
+
+
+def _colored(code: str, language: str) -> Iterator[str]:
+    from pygments.lexers import get_lexer_by_name
+    from pygments.token import STANDARD_TYPES
+
+    done, begun = 0, time.monotonic()
+    for kind, part in get_lexer_by_name(language, stripnl=False, ensurenl=False).get_tokens(code):
+        if not code.startswith(part, done) or time.monotonic() - begun > _SECONDS:
+            break
+        done += len(part)
+        name = STANDARD_TYPES.get(kind)
+        yield f'<span class="{name}">{escaped(part)}</span>' if name else escaped(part)
+    yield escaped(code[done:])
