@@ -26,6 +26,7 @@ manager = pytest.importorskip("jupyter_client.manager")
 
 REPLY = ["# Title\n", "some ", "**bold** ", "text"]
 TEXT = "".join(REPLY)
+PAGE = '<div class="mathjax_ignore tex2jax_ignore"><h1>Title</h1><p>some <strong>bold</strong> text</p></div>'
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -68,8 +69,13 @@ class Cell:
 
     @property
     def shown(self) -> list[str]:
-        """The Markdown of the output, refresh by refresh."""
-        return [content["data"]["text/markdown"] for content in self.of("display_data", "update_display_data")]
+        """The text of the output, refresh by refresh."""
+        return [content["data"]["text/plain"] for content in self.of("display_data", "update_display_data")]
+
+    @property
+    def pages(self) -> list[str]:
+        """The HTML of the output, refresh by refresh."""
+        return [content["data"]["text/html"] for content in self.of("display_data", "update_display_data")]
 
     @property
     def printed(self) -> str:
@@ -141,7 +147,7 @@ def execute(folder: Path, *cells: str) -> Any:
 
 def outputs_of(cell: Any) -> list[tuple[str, str]]:
     return [
-        (each["output_type"], each.get("text", "") or each.get("ename") or each["data"].get("text/markdown", ""))
+        (each["output_type"], each.get("text", "") or each.get("ename") or each["data"]["text/plain"])
         for each in cell["outputs"]
     ]
 
@@ -149,7 +155,7 @@ def outputs_of(cell: Any) -> list[tuple[str, str]]:
 # What is shown, while it comes and afterwards.
 
 
-def test_a_notebook_keeps_finished_markdown_in_its_file_and_in_its_export(started: Kernel, tmp_path: Path) -> None:
+def test_a_notebook_keeps_a_finished_reply_in_its_file_and_in_its_export(started: Kernel, tmp_path: Path) -> None:
     with FakeServer(REPLY) as server:
         notebook = execute(
             tmp_path,
@@ -172,7 +178,7 @@ def test_a_notebook_keeps_finished_markdown_in_its_file_and_in_its_export(starte
     assert shown[3] == [("display_data", TEXT), ("stream", "after\n")]
     assert notebook.cells[4]["outputs"][0]["data"] == {"text/plain": TEXT}
     assert shown[5] == [("display_data", TEXT)]
-    assert shown[6] == [("execute_result", f"**user**\n\nHi\n\n**assistant**\n\n{TEXT}")]
+    assert shown[6] == [("execute_result", f"user: Hi\n\nassistant: {TEXT}")]
     assert shown[8] == [("display_data", TEXT)]
     assert notebook.cells[9]["outputs"][0]["data"]["text/plain"] == repr(TEXT)
     assert page.count("<strong>bold</strong>") == 6
@@ -191,6 +197,7 @@ def test_a_reply_grows_in_one_output_from_its_first_piece_to_its_last(kernel: Ke
         cell.end()
 
     assert cell.shown[0] == "# Title"[: len(cell.shown[0])]
+    assert cell.pages[-1] == PAGE
     assert cell.shown[-1] == TEXT
     assert len(cell.of("display_data")) == 1
     assert len({content["transient"]["display_id"] for content in cell.of("display_data", "update_display_data")}) == 1
@@ -224,6 +231,17 @@ def test_a_fast_reply_is_refreshed_about_ten_times_a_second(kernel: Kernel) -> N
     assert all(later.startswith(earlier) for earlier, later in zip(cell.shown, cell.shown[1:], strict=False))
 
 
+def test_what_is_costly_to_show_is_refreshed_less_often(kernel: Kernel) -> None:
+    pieces = [f"{number} " for number in range(20)]
+    kernel.run("from acytoo_sdk._display import output\noutput._PER_CHARACTER = 3600")
+    with FakeServer(pieces, pause=0.05) as server:
+        cell = kernel.run(f"from acytoo_sdk import Client\nClient({server.url!r}).stream('Hi')")
+    kernel.run("output._PER_CHARACTER = 1e-6")
+
+    assert 2 <= len(cell.shown) <= 3  # the first piece, perhaps one refresh, and the end
+    assert cell.shown[-1] == "".join(pieces)
+
+
 def test_a_reply_that_was_begun_is_shown_from_its_beginning(kernel: Kernel) -> None:
     with FakeServer(REPLY) as server:
         cell = kernel.run(
@@ -249,7 +267,11 @@ def test_html_in_a_reply_is_shown_and_not_run(kernel: Kernel) -> None:
     with FakeServer("<script>alert(1)</script> [x](javascript:alert(1)) `a<b`") as server:
         cell = kernel.run(f"from acytoo_sdk import Client\nClient({server.url!r}).stream('Hi')")
 
-    assert cell.shown[-1] == "&lt;script>alert(1)&lt;/script> [x]&#40;javascript:alert(1)) <code>a&#60;b</code>"
+    assert cell.shown[-1] == "<script>alert(1)</script> [x](javascript:alert(1)) `a<b`"
+    assert cell.pages[-1] == (
+        '<div class="mathjax_ignore tex2jax_ignore"><p>&#60;script&#62;alert(1)&#60;/script&#62; '
+        "[x](javascript:alert(1)) <code>a&#60;b</code></p></div>"
+    )
 
 
 # The stop button.
@@ -339,8 +361,9 @@ def test_an_error_is_a_few_lines_below_the_text_and_fails_the_cell(kernel: Kerne
     assert cell.reply["content"]["ename"] == "StreamInterruptedError"
     sentence, *rest = cell.error.splitlines()
     assert sentence.startswith("StreamInterruptedError: The reply broke off")
-    assert rest[0].startswith("Hint: ")
+    assert rest[0] == "Hint: the same call may well succeed later"
     assert rest[1:] == ["What had arrived is shown above.", "The full traceback: %tb"]
+    assert full.error.splitlines()[0] == sentence
     assert "Traceback (most recent call last)" in full.error
     assert "stream.py" in full.error
 
@@ -423,7 +446,7 @@ def test_a_conversation_goes_on_from_cell_to_cell(loaded: Kernel) -> None:
     assert cells[0].shown[-1] == "reply 1"
     assert cells[4].of("display_data")[0]["data"] == {"text/plain": "reply 1"}
     assert answer == "'reply 8'"
-    assert history.shown == ["**user**\n\nquestion 4\n\n**assistant**\n\nreply 1"]
+    assert history.shown == ["user: question 4\n\nassistant: reply 1"]
     assert empty.printed == "No conversation yet.\n"
 
 
@@ -510,6 +533,10 @@ def test_a_client_of_the_users_own_is_asked(loaded: Kernel) -> None:
         ("%%acytoo -o class\nHi", "-o takes the name of a variable, not 'class'"),
         ("%%acytoo -t hot\nHi", "argument -t/--temperature: invalid float value: 'hot'; %acytoo shows the options"),
         ("%%acytoo -s 'x\nHi", "No closing quotation in the options"),
+        ("%%acytoo --sytem sesame\nHi", "--sytem is no option; %acytoo shows the options"),
+        ("%%acytoo -x\nHi", "-x is no option; %acytoo shows the options"),
+        ("%acytoo --key=sesame", "--key is no option; %acytoo shows the options"),
+        ("%acytoo sesame -sesame", "that is no option; %acytoo shows the options"),
         (
             "%acytoo --reset --history",
             "argument --history: not allowed with argument --reset; %acytoo shows the options",
@@ -570,7 +597,7 @@ def test_top_level_await_works_and_patches_no_loop(kernel: Kernel) -> None:
 
     assert cell.printed == "True False\n"
     assert cell.shown[-1] == TEXT
-    assert cell.of("execute_result")[0]["data"] == {"text/plain": TEXT, "text/markdown": TEXT}
+    assert cell.of("execute_result")[0]["data"] == {"text/plain": TEXT, "text/html": PAGE}
 
 
 def test_autoreload_works(loaded: Kernel, tmp_path: Path) -> None:
