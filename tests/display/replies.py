@@ -95,7 +95,7 @@ ATTACKS = [*_IN_ATTRIBUTES, *_TEX, *_LINKS, *_HTML]
 # What is seen: without attributes but addresses, without spans; a formula stands between these brackets: ⟦x⟧, and one
 # in lines of its own between these: ⟪x⟫.
 HONEST = {
-    "A loop: $i<n$, $0 < x$ and $a>b$, $a & b$.": "<p>A loop: ⟦i<n⟧, ⟦0 < x⟧ and ⟦a>b⟧, ⟦a & b⟧.</p>",
+    "A loop: $i<n$, $0 < x$ and $a>b$.": "<p>A loop: ⟦i<n⟧, ⟦0 < x⟧ and ⟦a>b⟧.</p>",
     "Then $$x<y$$ holds.": "<p>Then ⟪x<y⟫ holds.</p>",
     "Area \\(\\pi r^2\\) and\n\n\\[\n\\int_0^1 x\\,dx = \\frac{1}{2}\n\\]\n":
         "<p>Area ⟦\\pi r^2⟧ and</p>⟪\n\\int_0^1 x\\,dx = \\frac{1}{2}\n⟫",
