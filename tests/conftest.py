@@ -14,6 +14,9 @@ from typing import cast
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Jobs of their own, which need more than is installed for the tests.
+collect_ignore_glob = ["with_*"]
+
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")

@@ -236,7 +236,7 @@ def test_what_is_costly_to_show_is_refreshed_less_often(kernel: Kernel) -> None:
     kernel.run("from acytoo_sdk._display import output\noutput._PER_CHARACTER = 3600")
     with FakeServer(pieces, pause=0.05) as server:
         cell = kernel.run(f"from acytoo_sdk import Client\nClient({server.url!r}).stream('Hi')")
-    kernel.run("output._PER_CHARACTER = 1e-6")
+    kernel.run("output._PER_CHARACTER = 2e-6")
 
     assert 2 <= len(cell.shown) <= 3  # the first piece, perhaps one refresh, and the end
     assert cell.shown[-1] == "".join(pieces)

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 # Seconds between two refreshes; more after one that took long, so that kernel and page have time for other things. What
 # a page needs is not told to the kernel: seconds for a character of HTML, and for a formula.
 _INTERVAL = 0.1
-_SHARE = 5
-_PER_CHARACTER, _PER_FORMULA = 1e-6, 2e-3
+_SHARE = 4
+_PER_CHARACTER, _PER_FORMULA = 2e-6, 2e-3
 _PARTIAL = 2_000  # characters of the partial text that a brief error shows
 
 _RED, _PLAIN = "\x1b[31m", "\x1b[0m"

@@ -81,8 +81,9 @@ class Stream(BaseStream, Generator[str, None, None]):
     def display(self, *, raw: bool = False) -> None:
         """Shows the reply in a notebook's cell while it arrives, as Markdown; in a terminal, as it is.
 
-        Reads the rest of the stream. Markdown is refreshed about ten times a second, and what a reply holds of HTML,
-        pictures and scripts is shown as text. A notebook's stop button closes the connection; what had arrived stays.
+        Reads the rest of the stream. A notebook is refreshed about ten times a second, less often as the reply grows
+        long, and what a reply holds of HTML, pictures and scripts is shown as text. A notebook's stop button closes the
+        connection; what had arrived stays.
 
         Args:
             raw: shows the text as it is.
