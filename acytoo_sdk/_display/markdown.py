@@ -9,7 +9,7 @@ of a formula shares a text node with anything, for front ends that do not listen
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -57,23 +57,28 @@ def safe_html(text: str, *, grows: bool = False) -> str:
     Raises:
         ModuleNotFoundError: markdown-it-py is not installed.
     """
-    return _page([_body(printable(text), grows=grows)])
+    return _page([_body(text, _Writer(), grows=grows)])
 
 
 def turns_as_html(messages: Sequence[Message]) -> str:
     """A conversation, each turn below the name of its role."""
-    return _page(f"<p><strong>{turn['role']}</strong></p>{_body(printable(turn['content']))}" for turn in messages)
+    writer = _Writer()
+    return _page(
+        f"<p><strong>{escaped(turn['role'])}</strong></p>{_body(turn['content'], writer)}" for turn in messages
+    )
 
 
-def _page(bodies: Iterator[str] | Sequence[str]) -> str:
+def _page(bodies: Iterable[str]) -> str:
     return f"<div {_NO_FORMULAS}>{''.join(bodies)}</div>"
 
 
-def _body(text: str, *, grows: bool = False) -> str:
-    tokens = [] if len(text) > _LONGEST else _parsed(text, grows=grows)
-    if not tokens or max(token.level for token in tokens) >= _DEEPEST - 1:
-        return f"<pre><code>{escaped(text)}</code></pre>" if text.strip() else ""
-    return _Writer().written(tokens)
+def _body(text: str, writer: _Writer, *, grows: bool = False) -> str:
+    text = printable(text)
+    if len(text) <= _LONGEST:
+        tokens = _parsed(text, grows=grows)
+        if all(token.level < _DEEPEST - 1 for token in tokens) and (tokens or grows or not text.strip()):
+            return writer.written(tokens)
+    return f"<pre><code>{escaped(text)}</code></pre>"
 
 
 def _parsed(text: str, *, grows: bool) -> list[Token]:

@@ -183,6 +183,7 @@ def test_tex_that_is_not_listed_or_not_balanced_is_not_allowed(tex: str) -> None
         ("| a | b |\n|-", "<table><thead><tr><th>a</th><th>b</th></tr></thead></table>"),
         ("| a | b |\n|---|---|\n|", "<table><thead><tr><th>a</th><th>b</th></tr></thead></table>"),
         ("Text\n-", "<p>Text</p>"),
+        ("|", ""),
         ("Text\n```", "<p>Text</p>"),
         ("$$\na\n- b", "<pre><code>$$\na\n- b</code></pre>"),
         ("```\n| a |", "<div><pre><code>| a |</code></pre></div>"),
@@ -199,13 +200,16 @@ def test_a_table_that_grows_is_a_table_from_its_first_mark_on() -> None:
 
 
 def test_what_the_parser_would_leave_out_is_shown_as_it_came() -> None:
-    for text in ("> " * 60 + "deep", "- " * 60 + "deep", "word " * 120_000):
+    for text in ("[a]: https://a.example", "> " * 60 + "deep", "- " * 60 + "deep", "word " * 120_000):
         assert Page(safe_html(text)).seen == f"<pre><code>{text}</code></pre>"
 
 
 def test_only_so_many_formulas_are_for_the_page_to_set() -> None:
     page = safe_html("$x$ " * 1_200)
 
+    assert page == turns_as_html([{"role": "user", "content": "$x$ " * 1_200}]).replace(
+        "<p><strong>user</strong></p>", ""
+    )
     assert page.count("mathjax_process") == 1_000
     assert page.count("<code>") == 200
 
