@@ -219,11 +219,13 @@ class Call:
         """
         text: str | None
         text, reply = self.open()
+        process = os.getpid()
         try:
             while text is not None:
                 if text:
                     yield text
-                self.check_process()
+                if os.getpid() != process:
+                    self.check_process()
                 text = reply.more()
         finally:
             reply.close()
