@@ -90,5 +90,8 @@ class _HeadLines:
         self._begun = True
         return line
 
+    def flush(self) -> None:
+        """What http.client asks of a file before it closes it."""
+
     def close(self) -> None:
         self.file.close()

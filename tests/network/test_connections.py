@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import queue
 from typing import Any
 
@@ -9,6 +10,15 @@ import pytest
 from between_steps import file_of, interrupt_at_each_step, run_interrupted
 
 from acytoo_sdk._network.connections import Connection, TLSConnection, pool_classes
+from acytoo_sdk._network.head import StrictHTTPResponse, _HeadLines
+
+
+class NoSocket:
+    """What http.client asks of a socket, with nothing to read."""
+
+    def makefile(self, mode: str) -> io.BytesIO:
+        return io.BytesIO()
+
 
 IDLE = pool_classes(Connection, TLSConnection)["http"].QueueCls
 
@@ -40,3 +50,13 @@ def test_one_may_be_given_back_at_any_step_of_taking_one() -> None:
         return steps
 
     assert interrupt_at_each_step(attempt) > 3
+
+
+def test_a_head_that_is_interrupted_can_be_closed() -> None:
+    """An interruption may come just before the file takes its place again, and http.client closes what is there."""
+    reply = StrictHTTPResponse(NoSocket())
+    reply.fp = _HeadLines(reply.fp)  # type: ignore[assignment]
+    reply.flush()
+    reply.close()
+
+    assert reply.isclosed()
