@@ -53,7 +53,7 @@ class Secret(Generic[T_co]):
         return bool(self._value)
 
     def __repr__(self) -> str:
-        return repr(MASK) if self._value else "''"
+        return repr(MASK) if getattr(self, "_value", True) else "''"
 
     __str__ = __repr__
 

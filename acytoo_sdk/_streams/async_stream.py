@@ -118,7 +118,8 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
         await self.aclose()
 
     def __del__(self) -> None:
-        if self._call.started and not self._call.over:
+        made = "_reader" in vars(self)  # or its constructor was interrupted
+        if made and self._call.started and not self._call.over:
             self._end()
 
     async def _next(self) -> str:

@@ -83,6 +83,8 @@ class BaseStream:
         return self._call.stats
 
     def __repr__(self) -> str:
+        if "_call" not in vars(self):
+            return object.__repr__(self)  # its constructor was interrupted, and somebody renders the traceback
         if self._call.over:
             state = "whole" if self.whole else "ended"
         else:
