@@ -165,6 +165,22 @@ def test_the_address_of_a_redirect_is_masked_escaped_and_of_bounded_length() -> 
     assert error.headers["location"].startswith("https://other/?key=***&x=")
 
 
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("http://u:p@host.example/x", "http://host.example/x"),
+        ("//u:p@host.example", "//host.example"),
+        ("https://host.example/a@b?c@d", "https://host.example/a@b?c@d"),
+        ("/elsewhere@home", "/elsewhere@home"),
+    ],
+)
+def test_the_hint_of_a_redirect_quotes_no_credentials(location: str, shown: str) -> None:
+    error = head_failure(307, {"location": location})
+
+    assert error.hint is not None
+    assert f" {shown}: pass it" in error.hint
+
+
 @pytest.mark.parametrize("status", [100, 101, 102, 103, 199])
 def test_an_interim_status_is_no_reply(status: int) -> None:
     error = head_failure(status, PLAIN)
