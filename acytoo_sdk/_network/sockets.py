@@ -148,9 +148,9 @@ class SocketScope:
     def close(self) -> None:
         """Closes the socket, for the thread that reads; after `release`, nothing is left to close."""
         self._closed = True
-        if self.reply is not None:
-            self.reply.close()
-            self.reply = None
+        reply, self.reply = self.reply, None
+        if reply is not None:
+            reply.close()
         if (sock := _taken_out(self._place)) is not None:
             sock.close()
 
@@ -220,8 +220,8 @@ class SocketScope:
                 raise
         finally:
             place.append(sock)
-            if self._closed:  # meanwhile
-                self.close()
+            if self._closed and (left := _taken_out(place)) is not None:  # whoever closes it did not find it meanwhile
+                left.close()
 
 
 def _taken_out(place: list[socket.socket]) -> socket.socket | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
 import pytest
 from between_steps import file_of, interrupt_at_each_step, run_interrupted
@@ -68,8 +69,21 @@ def test_an_abort_ends_the_connection_and_stays() -> None:
             one.scope.check()
 
 
-def test_an_abort_at_any_step_of_closing_leaves_a_closed_socket() -> None:
-    aborted_at_each_step(SocketScope.close, lambda one: _assert_closed(one))
+def test_an_abort_at_any_step_of_closing_leaves_a_closed_socket_and_closes_the_reply_once() -> None:
+    """http.client's reply cannot be closed while it is being closed."""
+
+    class ReplyToClose:
+        closed = 0
+
+        def close(self) -> None:
+            self.closed += 1
+
+    def close(scope: SocketScope) -> None:
+        scope.reply = reply = cast(Any, ReplyToClose())
+        scope.close()
+        assert reply.closed == 1
+
+    aborted_at_each_step(close, lambda one: _assert_closed(one))
 
 
 def _assert_closed(one: Pair) -> None:
