@@ -128,7 +128,8 @@ def new_tls_context(*, verified: bool) -> ssl.SSLContext:
     """A context whose sockets keep limits; it trusts nobody yet, or, not `verified`, anybody."""
     context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if verified else ssl.CERT_NONE)
     context.sslsocket_class = LimitedTLSSocket
-    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # or a cut would look like the closure alert
+    # Or a cut would look like the closure alert; before OpenSSL 3, it never does, and there is no such option.
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
     return context
 
 

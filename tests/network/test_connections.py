@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import queue
+import ssl
 from typing import Any
 
 import pytest
 from between_steps import file_of, interrupt_at_each_step, run_interrupted
 
-from acytoo_sdk._network.connections import Connection, TLSConnection, pool_classes
+from acytoo_sdk._network.connections import Connection, TLSConnection, new_tls_context, pool_classes
 from acytoo_sdk._network.head import StrictHTTPResponse, _HeadLines
 
 
@@ -60,3 +61,10 @@ def test_a_head_that_is_interrupted_can_be_closed() -> None:
     reply.close()
 
     assert reply.isclosed()
+
+
+def test_a_context_needs_no_option_of_openssl_3(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python may be built on OpenSSL 1.1.1, where a cut is told apart anyway."""
+    monkeypatch.delattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", raising=False)
+
+    assert new_tls_context(verified=True).verify_mode is ssl.CERT_REQUIRED
