@@ -20,7 +20,7 @@ from .._wire.error_bodies import proxy_credentials_error
 from .._wire.framing import FramingError, IncompleteBodyError
 from ..errors import AcytooError, APIConnectionError, APITimeoutError, Phase
 from ..protocol import DEFAULT_BASE_URL, RETRYABLE_STATUSES
-from .provenance import chain, is_foreign
+from .provenance import chain, is_foreign, was_handled_elsewhere
 from .sockets import SocketScope
 
 _PHASES: dict[Phase, str] = {
@@ -51,7 +51,7 @@ def translate(
     if isinstance(error, AcytooError):
         return error
     causes = list(chain(error))
-    foreign = [cause for cause in causes if is_foreign(cause)]
+    foreign = [cause for cause in causes if is_foreign(cause) and not was_handled_elsewhere(cause)]
     if foreign:
         return foreign[0]
     failure = _Failure(causes, scope, origin(url), origin(proxy), timed_out, default_host_hint(url), mask)

@@ -6,9 +6,12 @@ have a bug. What they raise may be of any kind, Python's own `TimeoutError` for 
 
 from __future__ import annotations
 
+import socket
+import ssl
 import sys
 import traceback
 from collections.abc import Iterator
+from types import CodeType, FrameType
 
 # The packages that a reply comes through, and those that tests and green threads put in their place.
 _STACK = frozenset(
@@ -21,11 +24,20 @@ _STACK = frozenset(
 
 def is_foreign(error: BaseException) -> bool:
     """Whether an exception is not the network stack's: by who defines it or, if Python does, by who raised it."""
-    kind = type(error).__module__
+    frames, kind = _frames(error), type(error).__module__
     if kind != "builtins":
         return _package(kind) not in _STACK
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return bool(frames) and _package(frames[-1].f_globals.get("__name__", "")) not in _STACK
+    if not frames or _of_stack(frames[-1]):
+        return False
+    # Of what wraps a socket's function, the failures are still the socket's.
+    may_be_system_s = type(error) is OSError or isinstance(error, ConnectionError | TimeoutError)
+    return not (may_be_system_s and _in_place_of_stack() & {frame.f_code for frame in frames})
+
+
+def was_handled_elsewhere(error: BaseException) -> bool:
+    """Whether code that is not the stack's caught an exception: one that a cache had no entry, for instance."""
+    frames = _frames(error)  # the first is of whoever caught it
+    return bool(frames) and not _of_stack(frames[0])
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
@@ -49,6 +61,20 @@ def chain(error: BaseException) -> Iterator[BaseException]:
             getattr(cause, "reason", None),
         )
         waiting += [one for one in reached if isinstance(one, BaseException)]
+
+
+def _frames(error: BaseException) -> list[FrameType]:
+    return [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+
+
+def _of_stack(frame: FrameType) -> bool:
+    return _package(frame.f_globals.get("__name__", "")) in _STACK
+
+
+def _in_place_of_stack() -> set[CodeType]:
+    """The functions that stand in sockets and their modules now, whoever put them there."""
+    functions = [each for space in (socket, socket.socket, ssl.SSLSocket) for each in vars(space).values()]
+    return {each.__code__ for each in functions if hasattr(each, "__code__")}
 
 
 def _package(module: str) -> str:

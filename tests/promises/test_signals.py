@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
 from fault_server import wait_for
 
-from acytoo_sdk import AcytooError, Client, RetryPolicy, Timeout
+from acytoo_sdk import AcytooError, APIConnectionError, Client, RetryPolicy, Timeout
 from acytoo_sdk.testing import FakeServer, Fault
 
 AT_ONCE = 1.0
@@ -140,6 +141,30 @@ def test_a_bug_in_a_patched_function_is_no_failure_of_the_network(monkeypatch: p
     with Client("http://127.0.0.1:9", retry=PATIENT) as client, pytest.raises(FileNotFoundError) as caught:
         client.complete("Hi")
     assert [caught.value] == bugs
+
+
+def test_a_failure_inside_a_patched_function_is_the_network_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One may guard a socket's function, or keep what it returned, and have handled errors of its own meanwhile."""
+    connect, resolve, known = socket.socket.connect, socket.getaddrinfo, dict[object, Any]()
+
+    def guarded(sock: socket.socket, address: Any) -> None:
+        connect(sock, address)
+
+    def remembered(*arguments: Any, **named: Any) -> Any:
+        try:
+            return known[arguments]
+        except KeyError:
+            known[arguments] = resolve(*arguments, **named)
+            return known[arguments]
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+    monkeypatch.setattr(socket, "getaddrinfo", remembered)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with pytest.raises(APIConnectionError, match="refused"):
+        Client(url, retry=1).complete("Hi")
+    with pytest.raises(APIConnectionError, match="no host"):
+        Client("http://nobody.invalid", retry=1).complete("Hi")
 
 
 def test_too_deep_a_recursion_is_told_as_such() -> None:
