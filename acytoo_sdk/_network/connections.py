@@ -82,9 +82,10 @@ class TLSConnection(Connection, HTTPSConnection):
 
 
 class _IdleConnections(queue.LifoQueue[Any]):
-    """The idle connections of a pool, without a lock.
+    """The idle connections of a pool, without a lock; one for which there is no room is closed.
 
-    A finaliser, or a signal handler, may give one back while the code that it interrupts is taking one.
+    A finaliser, or a signal handler, may give one back while the code that it interrupts is taking one. It must not log
+    either, as urllib3 does of a full pool: the code that it interrupts may be logging.
     """
 
     def __init__(self, maxsize: int) -> None:
@@ -98,9 +99,10 @@ class _IdleConnections(queue.LifoQueue[Any]):
             raise queue.Empty from None
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-        if len(self._connections) >= self._size:
-            raise queue.Full
-        self._connections.append(item)
+        if len(self._connections) < self._size:
+            self._connections.append(item)
+        elif item is not None:
+            item.close()
 
     def qsize(self) -> int:
         return len(self._connections)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import queue
+import socket
 import ssl
 from typing import Any
 
@@ -30,11 +31,20 @@ def test_the_one_that_was_given_back_last_is_taken_first() -> None:
     idle.put("b", block=False)
 
     assert idle.qsize() == 2
-    with pytest.raises(queue.Full):
-        idle.put("c", block=False)
     assert (idle.get(block=False, timeout=1), idle.get()) == ("b", "a")
     with pytest.raises(queue.Empty):
         idle.get(block=False)
+
+
+def test_one_too_many_is_closed_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    """A log's handler may wait for a lock, and what gives it back may interrupt whoever holds that."""
+    pool: Any = pool_classes(Connection, TLSConnection)["http"]("127.0.0.1", maxsize=1)
+    mine, yours = socket.socketpair()
+    with mine, yours:
+        surplus: Any = Connection("127.0.0.1")
+        surplus.sock = mine
+        pool._put_conn(surplus)
+        assert (yours.recv(1), pool.pool.qsize(), caplog.records) == (b"", 1, [])
 
 
 def test_one_may_be_given_back_at_any_step_of_taking_one() -> None:
