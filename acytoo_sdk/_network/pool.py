@@ -41,9 +41,9 @@ class Pool:
         self._begin()
 
     def _begin(self) -> None:
-        self._process = os.getpid()
         self._streams: set[weakref.ref[Cancellable]] = set()
         self._transports: list[Transport] = []  # one, but for those that threads made at the same moment
+        self._process = os.getpid()  # last: who finds it set uses the rest
 
     def check_open(self) -> None:
         """Raises if it was closed.

@@ -136,9 +136,9 @@ class ReaderPool:
         self._begin()
 
     def _begin(self) -> None:
-        self._process = os.getpid()
         self._free = deque([True] * min(self._size, _MOST_THREADS))  # one for each thread that there may be, and is not
         self._queue: deque[Reader] = deque()
+        self._process = os.getpid()  # last: who finds it set uses the rest
 
     def add(self, reader: Reader) -> None:
         """Runs a reader as soon as it is its turn. Where the system has no more threads, it ends in an error."""

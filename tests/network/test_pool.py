@@ -84,6 +84,21 @@ def test_closing_at_any_step_of_asking_for_the_transport_ends_it() -> None:
     assert interrupt_at_each_step(attempt) > 10
 
 
+def test_no_step_of_a_child_s_first_use_shows_the_parent_s_transport() -> None:
+    """Another thread of a fresh child, or a signal handler, may ask at the same moment."""
+
+    def attempt(step: int) -> int:
+        shared, seen = pool(), list[object]()
+        of_parent = shared.transport()
+        shared._process = -1  # as a forked child finds it
+        ask = {step: lambda: seen.append(shared.transport())}
+        steps = run_interrupted(shared.transport, ask, file=file_of(Pool.transport))
+        assert of_parent not in seen
+        return steps
+
+    assert interrupt_at_each_step(attempt) > 10
+
+
 def test_closing_at_any_step_of_adding_a_stream_is_known_or_cancels_it() -> None:
     def attempt(step: int) -> int:
         shared, stream = pool(), Started()
