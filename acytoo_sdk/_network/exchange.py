@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from .._options import Timeout
-from .._secrets import Mask
+from .._secrets import Mask, clears_frames
 from .._wire.framing import FramingReader
 from ..errors import AcytooError
 from ..protocol import Request
@@ -108,6 +108,7 @@ class Exchange:
         if raw is not None:
             raw.close()
 
+    @clears_frames
     def _translated(self, error: Exception) -> BaseException:
         url = self._request.url
         return translate(

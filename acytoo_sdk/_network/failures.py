@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from .._secrets import Mask, clears_frames
+from .._secrets import Mask
 from .._wire.error_bodies import proxy_credentials_error
 from .._wire.framing import FramingError, IncompleteBodyError
 from ..errors import AcytooError, APIConnectionError, APITimeoutError, Phase
@@ -32,7 +32,6 @@ _PHASES: dict[Phase, str] = {
 _CARRIERS = ("request", "response", "url", "pool", "conn", "line", "partial", "version", "_message")
 
 
-@clears_frames
 def translate(
     error: Exception, scope: SocketScope, *, url: str, proxy: str, mask: Mask, timed_out: bool
 ) -> BaseException:

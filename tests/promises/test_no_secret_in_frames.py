@@ -23,6 +23,7 @@ from fault_server import Connection, FaultServer, fin, raw, stall
 from local_proxy import answering, read_head
 
 from acytoo_sdk import AcytooError, AsyncClient, Client, Conversation, Timeout
+from acytoo_sdk._network import failures
 from acytoo_sdk._network.sockets import LimitedSocket
 from acytoo_sdk._secrets import Secret, clears_frames
 from acytoo_sdk.provider import provider
@@ -227,6 +228,17 @@ def test_an_interrupted_wait_for_the_head(through: str) -> None:
 def test_an_interrupted_wait_in_the_body(text: bytes) -> None:
     with FaultServer([[b"HTTP/1.1 200 OK\r\n\r\n" + text, interrupt, stall]]) as server:
         assert isinstance(failure_of(lambda: Client(server.url, **DIRECT).complete("Hi")), KeyboardInterrupt)
+
+
+def test_an_interrupted_translation_of_a_cut_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    def meaning(failure: object) -> None:
+        interrupt()
+
+    monkeypatch.setattr(failures, "_meaning", meaning)
+    with FaultServer([answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nHello", [])]) as server:
+        own = {**MINE, "proxy": PROXY.replace("9", str(server.port))}
+        error = failure_of(lambda: Client("http://chat.example", **own).complete("Hi"))
+    assert "translate" in [frame.name for frame in traceback.extract_tb(error.__traceback__)]
 
 
 def test_an_interrupted_wait_between_attempts() -> None:
