@@ -232,9 +232,14 @@ def _taken_out(place: list[socket.socket]) -> socket.socket | None:
 
 
 class Limited(socket.socket):
-    """Asks the scope before each operation how long it may take; hands nothing out after an abort."""
+    """Asks the scope before each operation how long it may take; hands nothing out after an abort.
+
+    Attributes:
+        closed_by_peer: whether the other end said, by TLS's closure alert, that nothing more will come.
+    """
 
     scope: SocketScope | None = None
+    closed_by_peer = False
 
     def recv_into(self, buffer: Any, nbytes: int | None = 0, flags: int = 0) -> int:
         if (scope := self.scope) is None:
@@ -245,7 +250,7 @@ class Limited(socket.socket):
         except (BlockingIOError, ssl.SSLWantReadError) as error:
             raise TimeoutError("nothing more had arrived") from error
         scope.check()
-        if not received:
+        if not received and not self.closed_by_peer:
             self.getpeername()  # raises after a reset, which TLS takes for an end before Python 3.13
         return received
 
@@ -295,13 +300,7 @@ class LimitedSocket(Limited):
 
 
 class LimitedTLSSocket(Limited, ssl.SSLSocket):
-    """A TLS socket within the limits of its scope.
-
-    Attributes:
-        closed_by_peer: whether the other end said, by the closure alert, that nothing more will come.
-    """
-
-    closed_by_peer = False
+    """A TLS socket within the limits of its scope."""
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002 - as it is called there
         self.suppress_ragged_eofs = False

@@ -29,7 +29,7 @@ import pytest
 import trustme
 from cases import CASES
 from cases.case import CALM, CHUNKED, CLOSED, END, OK, RETRY, Case, Certificate, after, chunk, head, sized
-from fault_server import FaultServer, Script, Step, bye, fin, flood, held, pause, rst, stall, told, wait_for
+from fault_server import Connection, FaultServer, Script, Step, bye, fin, flood, held, pause, rst, stall, told, wait_for
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -474,6 +474,21 @@ def test_text_before_a_cut_is_handed_out_before_it(connect: Callable[..., Client
             next(stream)
         assert caught.value.partial_text == stream.text == "so far"
         assert len(server.requests) == 1
+
+
+def test_a_reset_behind_the_closure_alert_cuts_nothing(trust: Trust) -> None:
+    def alert(connection: Connection) -> None:
+        assert isinstance(connection.socket, ssl.SSLSocket)
+        connection.socket.settimeout(0)
+        with contextlib.suppress(OSError):
+            connection.socket.unwrap()
+
+    with FaultServer([(b"HTTP/1.1 200 OK\r\n\r\nHello", alert, rst)], tls=trust.contexts["good"]) as server:
+        stream = Client(server.url, verify=trust.bundle, retry=1).stream("Hi")
+        assert next(stream) == "Hello"
+        time.sleep(0.2)  # for both to arrive
+        assert next(stream, None) is None
+        assert stream.whole is True
 
 
 # Any text, any cut, any framing, a fault anywhere
