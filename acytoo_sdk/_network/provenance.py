@@ -20,6 +20,7 @@ _STACK = frozenset(
     OpenSSL truststore gevent eventlet responses vcr
     """.split()  # noqa: SIM905
 )
+_PLAYERS = ("responses", "vcr")  # they call what a test's author wrote
 
 
 def is_foreign(error: BaseException) -> bool:
@@ -29,9 +30,10 @@ def is_foreign(error: BaseException) -> bool:
         return _package(kind) not in _STACK
     if not frames or _of_stack(frames[-1]):
         return False
-    # Of what wraps a socket's function, the failures are still the socket's.
-    may_be_system_s = type(error) is OSError or isinstance(error, ConnectionError | TimeoutError)
-    return not (may_be_system_s and _in_place_of_stack() & {frame.f_code for frame in frames})
+    # What wraps a socket's function, or plays the server in a test, tells of failures as the network does.
+    may_be_network_s = type(error) is OSError or isinstance(error, ConnectionError | TimeoutError)
+    played = any(_package(_module(frame)) in _PLAYERS for frame in frames)
+    return not (may_be_network_s and (played or _in_place_of_stack() & {frame.f_code for frame in frames}))
 
 
 def was_handled_elsewhere(error: BaseException) -> bool:
@@ -68,7 +70,11 @@ def _frames(error: BaseException) -> list[FrameType]:
 
 
 def _of_stack(frame: FrameType) -> bool:
-    return _package(frame.f_globals.get("__name__", "")) in _STACK
+    return _package(_module(frame)) in _STACK
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))
 
 
 def _in_place_of_stack() -> set[CodeType]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import inspect
 import os
 import signal
@@ -18,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
+import responses
 from fault_server import wait_for
 
 from acytoo_sdk import AcytooError, APIConnectionError, Client, RetryPolicy, Timeout
@@ -165,6 +167,16 @@ def test_a_failure_inside_a_patched_function_is_the_network_s(monkeypatch: pytes
         Client(url, retry=1).complete("Hi")
     with pytest.raises(APIConnectionError, match="no host"):
         Client("http://nobody.invalid", retry=1).complete("Hi")
+
+
+def test_a_failure_that_a_mock_plays_is_the_network_s() -> None:
+    def reset(request: object) -> Any:
+        raise ConnectionResetError(errno.ECONNRESET, "played")
+
+    with responses.RequestsMock() as mock:
+        mock.add_callback("POST", "http://chat.example/api/completions", reset)
+        with pytest.raises(APIConnectionError, match="played"):
+            Client("http://chat.example", retry=1).complete("Hi")
 
 
 def test_too_deep_a_recursion_is_told_as_such() -> None:
