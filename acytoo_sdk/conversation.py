@@ -12,6 +12,7 @@ import os
 import threading
 import weakref
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from types import EllipsisType
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
@@ -83,12 +84,12 @@ class BaseConversation(Generic[S]):
         self._limit = None if limit_characters is None else check_count("limit_characters", limit_characters)
         turns = copy.deepcopy(check_messages(messages)) if messages else []
         self._state = _State(turns if system is None else with_system(turns, system))
-        self._lock = threading.RLock()
+        self._process, self._lock = os.getpid(), threading.RLock()
 
     @property
     def messages(self) -> list[Message]:
         """The finished turns, oldest first, the system message in front of them; a copy."""
-        with self._lock:
+        with self._own_lock():
             self._take_finished_turn()
             return copy.deepcopy(self._state.messages)
 
@@ -99,13 +100,13 @@ class BaseConversation(Generic[S]):
         Raises:
             InvalidRequestError: on setting: it is no text, or a reply is on its way.
         """
-        with self._lock:
+        with self._own_lock():
             messages = self._state.messages
             return messages[0]["content"] if has_system(messages) else None
 
     @system.setter
     def system(self, text: str | None) -> None:
-        with self._lock:
+        with self._own_lock():
             self._check_idle()
             self._state = replace(self._state, messages=with_system(self._state.messages, text))
 
@@ -141,7 +142,7 @@ class BaseConversation(Generic[S]):
             [{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Hello!'}]
         """
         question: Message = {"role": "user", "content": check_text("text", text)}
-        with self._lock:
+        with self._own_lock():
             self._check_idle()
             return self._ask(question, again=False)
 
@@ -156,7 +157,7 @@ class BaseConversation(Generic[S]):
             InvalidRequestError: there is no question, or a reply of this conversation is on its way.
             ClientClosedError: the client was closed.
         """
-        with self._lock:
+        with self._own_lock():
             self._check_idle()
             messages, asked = self._state.messages, self._state.asked
             if asked is not None:
@@ -169,7 +170,7 @@ class BaseConversation(Generic[S]):
         Raises:
             InvalidRequestError: there is no turn, or a reply of this conversation is on its way.
         """
-        with self._lock:
+        with self._own_lock():
             self._check_idle()
             self._state = _State(without_last_turn(self._state.messages, "undo"))
 
@@ -197,7 +198,7 @@ class BaseConversation(Generic[S]):
             ...     client.conversation().load(path).system
             'Be brief.'
         """
-        with self._lock:
+        with self._own_lock():
             model, messages = self.model, self.messages
         write_turns(path, model=model, messages=messages)
 
@@ -218,7 +219,7 @@ class BaseConversation(Generic[S]):
             OSError: the file cannot be read.
         """
         model, messages = read_turns(path)
-        with self._lock:
+        with self._own_lock():
             self._check_idle()
             self._state = _State(messages)
             if model is not None and not self._own_model:
@@ -228,7 +229,7 @@ class BaseConversation(Generic[S]):
     def __repr__(self) -> str:
         if "_lock" not in vars(self):
             return object.__repr__(self)  # its constructor failed, and somebody renders the traceback
-        with self._lock:
+        with self._own_lock():
             self._take_finished_turn()
             return f"<{type(self).__name__} of {len(self._state.messages)} messages, model {self.model!r}>"
 
@@ -239,6 +240,12 @@ class BaseConversation(Generic[S]):
     def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
         turns = [f"{turn['role']}: {turn['content']}" for turn in self.messages]
         printer.text(printable("\n\n".join(turns)) or repr(self))
+
+    def _own_lock(self) -> AbstractContextManager[object]:
+        """The lock of this process: in a forked child, a thread of the parent's may have held the other for ever."""
+        if self._process != os.getpid():
+            self._lock, self._process = threading.RLock(), os.getpid()
+        return self._lock
 
     def _ask(self, question: Message, *, again: bool) -> S:
         messages = self._state.messages

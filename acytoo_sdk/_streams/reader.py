@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -150,6 +151,8 @@ class ReaderPool:
                 threading.Thread(target=self._work, name="acytoo-stream", daemon=True).start()
                 return
             except RuntimeError as error:  # noqa: PERF203 - no thread is started twice
+                if not _is_of_threading(error):
+                    raise  # a signal handler's; the thread may run
                 self._free.append(True)
                 if (refused := _first(self._queue)) is not None:
                     refused.end(_no_more_threads(error))
@@ -177,6 +180,11 @@ def _first(waiting: deque[T]) -> T | None:
         return waiting.popleft()
     except IndexError:
         return None
+
+
+def _is_of_threading(error: RuntimeError) -> bool:
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_globals.get("__name__") == threading.__name__
 
 
 def _no_more_threads(cause: RuntimeError) -> APIConnectionError:

@@ -66,7 +66,7 @@ class _Waker:
             try:
                 getattr(self._loop(), self._call_soon)(self._set_due)
             except (AttributeError, RuntimeError):
-                pass  # the loop is gone, and with it whoever waited
+                self._woken = False  # the loop is gone, and with it whoever waited
 
     def _set_due(self) -> None:
         self._woken = False  # first: what is appended from now on wakes again

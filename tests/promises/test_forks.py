@@ -6,6 +6,7 @@ import os
 import signal
 import ssl
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -130,3 +131,23 @@ async def _read(stream: object) -> None:
 async def _cancel(stream: object) -> None:
     stream.cancel()  # type: ignore[attr-defined]
     await stream.aclose()  # type: ignore[attr-defined]
+
+
+def test_a_conversation_goes_on_in_a_child_whatever_a_thread_of_the_parent_was_doing() -> None:
+    with FakeServer("Hello") as server, Client(server.url) as client:
+        conversation, taken, done = client.conversation(), threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with conversation._lock:
+                taken.set()
+                done.wait(20)
+
+        other = threading.Thread(target=hold)
+        other.start()
+        taken.wait(5)
+        try:
+            in_a_child(lambda: conversation.ask("Hi"))
+        finally:
+            done.set()
+            other.join()
+        assert conversation.messages == []

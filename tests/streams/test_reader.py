@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from queue import SimpleQueue
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -218,7 +219,8 @@ def test_where_no_thread_can_be_started_the_room_stays_free(monkeypatch: pytest.
 
     pool = ReaderPool(1)
     with monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", refuse)
+        by_threading = FunctionType(refuse.__code__, {"__name__": "threading", "__builtins__": __builtins__})
+        patched.setattr(threading.Thread, "start", by_threading)
         refused, _ = reader_of(None)
         pool.add(refused)
     reader, call = reader_of(None)
@@ -230,6 +232,24 @@ def test_where_no_thread_can_be_started_the_room_stays_free(monkeypatch: pytest.
     assert "no more threads" in str(error)
     assert isinstance(error.__cause__, RuntimeError)
     assert call.closed.wait(10)
+
+
+def test_an_exception_of_a_signal_handler_comes_out_of_starting_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        raise RuntimeError("the job took too long")
+
+    pool = ReaderPool(1)
+    reader, call = reader_of(None)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(RuntimeError, match="the job"):
+            pool.add(reader)
+
+    assert call.closed.wait(10)
+    assert wait_for(lambda: len(pool._free) == 1)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
