@@ -59,6 +59,8 @@ class Stream(BaseStream, Generator[str, None, None]):
 
     def throw(self, *error: Any) -> str:
         """Ends the stream with an exception, as for any generator."""
+        if not self._call.started:
+            self._call.close()  # a generator that never ran runs no line of its own now
         return self._pieces.throw(*error)
 
     def close(self) -> None:
