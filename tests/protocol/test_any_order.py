@@ -1,0 +1,114 @@
+"""The life of a `ReplyReader`: in whatever order a reply goes on, breaks and ends, its text is the bytes that came."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from reply_readers import broken, check_failed
+from test_any_bytes import FRAGMENTS, headers_of, statuses
+
+from acytoo_sdk.errors import AcytooError, APITimeoutError, DecodeError, StreamInterruptedError
+from acytoo_sdk.protocol import ReplyReader, ReplyState
+
+bounds = st.none() | st.integers(0, 400)
+heads = st.tuples(st.just(200) | statuses, st.just([("Content-Type", "text/plain")]) | headers_of)
+
+
+def stands(*states: ReplyState) -> Callable[[ReaderLife], bool]:
+    """Whether the reader is in one of these states."""
+    return lambda life: life.reader.state in states
+
+
+class ReaderLife(RuleBasedStateMachine):
+    """One reader, from its making to its end."""
+
+    @initialize(bound=bounds, strip=st.booleans())
+    def make(self, bound: int | None, strip: bool) -> None:
+        self.reader = ReplyReader(max_reply_bytes=bound, strip_notices=strip)
+        self.bound = bound
+        self.came = b""
+        self.text = ""
+        self.error: AcytooError | None = None
+
+    @precondition(stands(ReplyState.HEAD))
+    @rule(head=heads)
+    def head_comes(self, head: tuple[int, list[tuple[str, str]]]) -> None:
+        self.take(lambda: self.reader.receive_head(*head, now=0.0))
+        assert self.reader.head is not None
+        assert self.reader.head.status == head[0]
+
+    @precondition(stands(ReplyState.BODY))
+    @rule(data=st.sampled_from(FRAGMENTS) | st.binary(max_size=8))
+    def bytes_come(self, data: bytes) -> None:
+        self.came += data
+        self.take(lambda: self.reader.receive_data(data))
+        assert self.reader.state in (ReplyState.BODY, ReplyState.FAILED)
+
+    @precondition(stands(ReplyState.BODY))
+    @rule()
+    def body_ends(self) -> None:
+        self.take(self.reader.receive_eof)
+        assert self.reader.state in (ReplyState.DONE, ReplyState.FAILED)
+
+    @precondition(stands(ReplyState.HEAD, ReplyState.BODY))
+    @rule(error=st.sampled_from([broken, lambda: APITimeoutError("slow", phase="idle")]))
+    def connection_breaks(self, error: Callable[[], AcytooError]) -> None:
+        given, begun = error(), self.text
+        self.take(lambda: self.reader.receive_break(given))
+        assert self.reader.state is ReplyState.FAILED
+        if begun and not isinstance(self.error, DecodeError):
+            assert type(self.error) is (
+                APITimeoutError if given.__class__ is APITimeoutError else StreamInterruptedError
+            )
+
+    @precondition(stands(ReplyState.DONE, ReplyState.FAILED))
+    @rule()
+    def it_is_over_for_good(self) -> None:
+        if self.error is not None:
+            check_failed(self.reader, self.error)
+
+    def take(self, call: Callable[[], str | None]) -> None:
+        """Has the reader take something, and takes its text and its error."""
+        try:
+            text = call()
+        except AcytooError as error:
+            self.error = error
+        else:
+            self.text += text or ""
+            self.error = self.reader.error
+            assert text or self.error is None, "an error without a text before it is raised"
+
+    @invariant()
+    def it_tells_the_truth(self) -> None:
+        reader = self.reader
+        assert reader.error is self.error
+        assert (reader.state is ReplyState.FAILED) is (self.error is not None)
+        kept = self.came[: self.bound]
+        try:
+            valid, _ = codecs.utf_8_decode(kept, "strict", False)
+        except UnicodeDecodeError as invalid:
+            valid = kept[: invalid.start].decode()
+        valid = valid.removeprefix("\ufeff")
+        assert valid.startswith(self.text)
+        if reader.state is ReplyState.DONE:
+            assert self.text
+            assert self.came == kept
+        if reader.state is ReplyState.DONE or (self.error is not None and self.text):
+            assert valid[len(self.text) :].strip() == (reader.notice or ""), "nothing that came is lost"
+        else:
+            assert reader.notice is None
+
+
+def test_a_reader_tells_the_truth_in_whatever_order_a_reply_goes_on() -> None:
+    run_state_machine_as_test(ReaderLife, settings=settings(deadline=None, max_examples=400, stateful_step_count=12))
