@@ -1,31 +1,21 @@
 """The head of a reply: http.client's reader, less credulous.
 
 http.client takes a head that breaks off for a whole one, a 103 for the reply itself, a bare CR for the end of a line,
-and drops what follows a malformed header line, framing included.
+and drops what follows a malformed header line, framing included; and it takes `2_00` for a status.
 """
 
 from __future__ import annotations
 
 import http.client
 import re
-from email.errors import (
-    FirstHeaderLineIsContinuationDefect,
-    HeaderDefect,
-    MisplacedEnvelopeHeaderDefect,
-    MissingHeaderBodySeparatorDefect,
-)
 from typing import Any
 
 from .sockets import current_scope
 
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_STATUS_LINE = re.compile(rb"HTTP/[0-9](\.[0-9])?[ \t]+[1-9][0-9]{2}[ \t\r\n]")
+_FIRST_FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:|\r?\n")
+_FIELD = re.compile(rb"[ \t]|" + _FIRST_FIELD.pattern)
 _FOLD = re.compile(r"[ \t]*[\r\n]+[ \t]*")
-_UNREAD_LINES = (
-    FirstHeaderLineIsContinuationDefect,
-    HeaderDefect,
-    MisplacedEnvelopeHeaderDefect,
-    MissingHeaderBodySeparatorDefect,
-)
 _STRAY = re.compile(rb"\0|\r(?!\n)")
 
 
@@ -52,10 +42,6 @@ class StrictHTTPResponse(http.client.HTTPResponse):
         finally:
             if self.fp is not None:
                 self.fp = lines.file
-        # The other defects that email.parser knows are those of a mail's body.
-        unread = any(isinstance(defect, _UNREAD_LINES) for defect in self.headers.defects)
-        if unread or not all(map(_HEADER_NAME.fullmatch, self.headers)):
-            raise http.client.HTTPException("malformed header")
         self._unfold_headers()
         if (scope := current_scope()) is not None:
             scope.reply = self
@@ -75,19 +61,31 @@ class StrictHTTPResponse(http.client.HTTPResponse):
 
 
 class _HeadLines:
-    """The lines of a head, in which the connection must not end."""
+    """The lines of a head, in which the connection must not end; each is well-formed.
+
+    What does not look like a status line to http.client, which takes any blank for one, is left to it.
+    """
 
     def __init__(self, file: Any) -> None:
         self.file = file
         self._begun = False
+        self._expected = _STATUS_LINE
 
     def readline(self, limit: int) -> bytes:
         line: bytes = self.file.readline(limit)
-        if self._begun and not line:
-            raise http.client.RemoteDisconnected("the connection ended inside the head")
-        if (self._begun or line.startswith(b"HTTP/")) and _STRAY.search(line):
-            raise http.client.HTTPException("a stray CR or NUL")
+        if self._begun or line.decode("latin-1").lstrip().startswith("HTTP/"):
+            if not line.endswith(b"\n") and len(line) < limit:
+                raise http.client.RemoteDisconnected("the connection ended inside the head")
+            if _STRAY.search(line):
+                raise http.client.HTTPException("a stray CR or NUL")
+            if not self._expected.match(line):
+                what = "status line" if self._expected is _STATUS_LINE else "header"
+                raise http.client.HTTPException(f"malformed {what}")
         self._begun = True
+        if line in (b"\r\n", b"\n"):
+            self._expected = _STATUS_LINE
+        else:
+            self._expected = _FIRST_FIELD if self._expected is _STATUS_LINE else _FIELD
         return line
 
     def flush(self) -> None:
