@@ -53,7 +53,7 @@ class StrictHTTPResponse(http.client.HTTPResponse):
 
     def _unfold_headers(self) -> None:
         """Puts each header on one line, without blanks around it."""
-        fields = [(name, _FOLD.sub(" ", value).strip()) for name, value in self.headers.items()]
+        fields = [(name, _FOLD.sub(" ", value).strip(" \t")) for name, value in self.headers.items()]
         if fields != self.headers.items():
             self.headers = self.msg = http.client.HTTPMessage()
             for name, value in fields:

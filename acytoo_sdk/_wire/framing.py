@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 # A size line holds 16 digits and perhaps an extension; trailers are a handful of header lines.
 _LONGEST_SIZE_LINE = 4096
 _LONGEST_TRAILERS = 64 * 1024
+_BLANKS = " \t"  # other readers do not take what else Python calls a blank for one
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r\n")
 
 
@@ -194,12 +195,12 @@ def framing_of(status: int, headers: Mapping[str, str]) -> FramingReader:
         return ContentLengthReader(0)
     coding, length = headers.get("transfer-encoding"), headers.get("content-length")
     if coding is not None:
-        if coding.strip().lower() != "chunked":
+        if coding.strip(_BLANKS).lower() != "chunked":
             raise FramingError(f"Transfer-Encoding {coding.strip()}")
         return ChunkedReader(reusable=length is None)
     if length is None:
         return CloseDelimitedReader()
-    first, *repeats = (value.strip() for value in length.split(","))
+    first, *repeats = (value.strip(_BLANKS) for value in length.split(","))
     if not re.fullmatch("[0-9]{1,18}", first) or any(repeat != first for repeat in repeats):
         raise FramingError(f"Content-Length {length}")
     return ContentLengthReader(int(first))
