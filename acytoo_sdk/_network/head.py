@@ -43,6 +43,9 @@ class StrictHTTPResponse(http.client.HTTPResponse):
             if self.fp is not None:
                 self.fp = lines.file
         self._unfold_headers()
+        # RFC 9112, 9.6 and 6.1: HTTP/1.0 knows no codings, so whoever relayed it may have ended the body elsewhere.
+        if "close" in self._connection_options() or (self.version < 11 and "transfer-encoding" in self.headers):
+            self.will_close = True
         if (scope := current_scope()) is not None:
             scope.reply = self
 
@@ -50,6 +53,11 @@ class StrictHTTPResponse(http.client.HTTPResponse):
         """What has arrived, as soon as anything has; nothing at the end of the connection."""
         # Into the buffer that is there: `read1` alone would hold one of its own for as long as it waits.
         return self.fp.read1(len(self.fp.peek()))
+
+    def _connection_options(self) -> set[str]:
+        """Those of every `Connection` header, where http.client looks at the first."""
+        options = ",".join(self.headers.get_all("connection", [])).lower().split(",")
+        return {option.strip(" \t") for option in options}
 
     def _unfold_headers(self) -> None:
         """Puts each header on one line, without blanks around it."""
