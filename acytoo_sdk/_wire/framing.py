@@ -17,6 +17,7 @@ _LONGEST_SIZE_LINE = 4096
 _LONGEST_TRAILERS = 64 * 1024
 _BLANKS = " \t"  # other readers do not take what else Python calls a blank for one
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r\n")
+_TRAILERS = re.compile(rb"\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r\n)*\r\n")
 
 
 class FramingError(Exception):
@@ -35,7 +36,7 @@ class FramingReader:
         whole: True: the framing proves that it is complete; False: it was cut, or has not ended; None: it cannot tell.
         error: why the rest cannot be read; set after the bytes before the fault were returned.
         reusable: whether the connection may serve again after the end: not where bytes arrived behind it, nor where the
-            head left room for another opinion on where that is.
+            head or the trailers left room for another opinion on where that is.
     """
 
     def __init__(self) -> None:
@@ -173,7 +174,7 @@ class ChunkedReader(FramingReader):
         end = self._rest.find(b"\r\n\r\n", 0, _LONGEST_TRAILERS)
         if end != -1:
             self.done = self.whole = True
-            self.reusable = self.reusable and len(self._rest) == end + 4
+            self.reusable = self.reusable and _TRAILERS.fullmatch(self._rest) is not None
         elif len(self._rest) >= _LONGEST_TRAILERS:
             raise FramingError("the trailers are too long")
 
