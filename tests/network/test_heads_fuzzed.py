@@ -216,6 +216,7 @@ interims = st.one_of(
             b"HTTP/1.1 103 Hints\r\nLink: x\r\n\r\n",
             b"HTTP/1.1 102 Wait\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
             b"HTTP/1.1 100 Continue\n\nHTTP/1.0 199 Odd\n\n",
+            b"HTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 102 Wait\r\n\r\n",
             b"HTTP/1.1 103 Hints\r\nno colon\r\n\r\n",
         ]
     ),

@@ -15,14 +15,16 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from reply_readers import broken, check_failed
+from reply_readers import NOTICE, broken, check_failed
 from test_any_bytes import FRAGMENTS, headers_of, statuses
 
 from acytoo_sdk.errors import AcytooError, APITimeoutError, DecodeError, StreamInterruptedError
 from acytoo_sdk.protocol import ReplyReader, ReplyState
 
 bounds = st.none() | st.integers(0, 400)
-heads = st.tuples(st.just(200) | statuses, st.just([("Content-Type", "text/plain")]) | headers_of)
+PLAIN_HEAD = (200, [("Content-Type", "text/plain")])
+heads = st.integers(0, 3).flatmap(lambda number: st.just(PLAIN_HEAD) if number else st.tuples(statuses, headers_of))
+data_of = st.sampled_from([b"Hi", b"\n\n" + NOTICE.encode(), b"\n\nYou can", *FRAGMENTS])
 
 
 def stands(*states: ReplyState) -> Callable[[ReaderLife], bool]:
@@ -49,7 +51,7 @@ class ReaderLife(RuleBasedStateMachine):
         assert self.reader.head.status == head[0]
 
     @precondition(stands(ReplyState.BODY))
-    @rule(data=st.sampled_from(FRAGMENTS) | st.binary(max_size=8))
+    @rule(data=data_of)
     def bytes_come(self, data: bytes) -> None:
         self.came += data
         self.take(lambda: self.reader.receive_data(data))
@@ -61,7 +63,7 @@ class ReaderLife(RuleBasedStateMachine):
         self.take(self.reader.receive_eof)
         assert self.reader.state in (ReplyState.DONE, ReplyState.FAILED)
 
-    @precondition(stands(ReplyState.HEAD, ReplyState.BODY))
+    @precondition(stands(ReplyState.BODY))
     @rule(error=st.sampled_from([broken, lambda: APITimeoutError("slow", phase="idle")]))
     def connection_breaks(self, error: Callable[[], AcytooError]) -> None:
         given, begun = error(), self.text

@@ -338,3 +338,13 @@ def test_an_exception_thrown_into_a_stream_that_was_not_begun_ends_it(monkeypatc
 
     assert repr(stream) == "<Stream ended, 0 characters>"
     assert list(stream) == []
+
+
+def test_a_stream_that_is_left_before_it_told_its_end_is_not_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Stream(call_on(monkeypatch, FakeExchange(b"Hi\n\nYou can")), cast(Any, None))
+    assert [next(stream), next(stream)] == ["Hi", "\n\nYou can"]
+
+    stream.close()
+
+    assert stream.whole is False
+    assert repr(stream) == "<Stream ended, 11 characters>"
