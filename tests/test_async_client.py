@@ -12,6 +12,7 @@ import time
 import tracemalloc
 import weakref
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import anyio
@@ -318,7 +319,8 @@ async def test_a_system_without_threads_is_an_error_and_costs_no_place(monkeypat
     with FakeServer(PIECES) as server:
         async with AsyncClient(server.url, max_streams=1) as client:
             with monkeypatch.context() as patch:
-                patch.setattr(threading.Thread, "start", refuse)
+                by_threading = FunctionType(refuse.__code__, {"__name__": "threading", "__builtins__": __builtins__})
+                patch.setattr(threading.Thread, "start", by_threading)
                 with pytest.raises(APIConnectionError, match="threads"):
                     await client.complete("Hi")
             assert await client.complete("Hi") == TEXT

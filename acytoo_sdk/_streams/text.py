@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 _MANY = 1024  # pieces of text that wait to be joined: a short `str` takes ten times its characters
+_SHORT = 256  # characters; where pieces are longer, joining saves nothing and takes the text once more meanwhile
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class GrowingText:
         self.characters = 0
         self._parts: list[str] = []
         self._joined = 0  # how many of the first parts are long ones
+        self._joined_characters = 0  # how many characters there were when that was said
         self._joining = threading.Lock()
 
     def add(self, piece: str) -> None:
@@ -54,8 +56,9 @@ class GrowingText:
         self.characters += len(piece)
         self._parts.append(piece)
         if len(self._parts) - self._joined >= _MANY:
-            self._join(self._joined)
-            self._joined = len(self._parts)
+            if self.characters - self._joined_characters < _MANY * _SHORT:
+                self._join(self._joined)
+            self._joined, self._joined_characters = len(self._parts), self.characters
 
     def joined(self) -> str:
         """All of the text."""

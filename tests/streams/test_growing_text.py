@@ -92,6 +92,22 @@ def test_short_pieces_are_not_kept_one_by_one() -> None:
     assert text.characters == 2 * (many + 1)
 
 
+def test_long_pieces_are_not_joined_while_more_come() -> None:
+    """That would take their text once more for a moment."""
+    size, many = 4096, 2048
+    tracemalloc.start()
+    try:
+        text = GrowingText()
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(many):
+            text.add(f"{number:0{size}}")
+        most = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+
+    assert most < 1.1 * size * many
+
+
 @pytest.mark.usefixtures("switching_all_the_time")
 def test_other_threads_see_a_text_that_only_grows() -> None:
     pieces = [f"{number} " for number in range(6000)]
