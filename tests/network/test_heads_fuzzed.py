@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import re
@@ -168,7 +169,12 @@ def read(parts: list[bytes]) -> Meaning:
         http.client.HTTPException, OSError, FramingError: its head is refused.
     """
     connection: Any = Parts(parts)
-    reply = StrictHTTPResponse(connection, method="POST")
+    with contextlib.closing(StrictHTTPResponse(connection, method="POST")) as reply:
+        return meaning_to_client(reply, connection)
+
+
+def meaning_to_client(reply: StrictHTTPResponse, connection: Any) -> Meaning:
+    """What is read of a reply on this connection."""
     reply.begin()
     if reply.status < 200:
         raise FramingError("an interim reply is the last")
