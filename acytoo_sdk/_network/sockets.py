@@ -326,16 +326,20 @@ class use_scope:  # noqa: N801 - reads like the context manager it is
     """While it is entered, this thread's new connections and replies belong to a scope.
 
     Neither requests nor urllib3 hands anything of the caller's down to the connection it opens, or takes from its pool.
+    A signal handler, or a finaliser, may make a call of its own in the middle of another: that one has its scope back
+    afterwards.
     """
 
     def __init__(self, scope: SocketScope) -> None:
         self._scope = scope
+        self._interrupted: SocketScope | None = None
 
     def __enter__(self) -> None:
+        self._interrupted = current_scope()
         _thread.scope = self._scope
 
     def __exit__(self, *error: object) -> None:
-        _thread.scope = None
+        _thread.scope = self._interrupted
 
 
 def current_scope() -> SocketScope | None:

@@ -20,9 +20,14 @@ from typing import Any
 
 import pytest
 import responses
-from fault_server import wait_for
+from between_steps import file_of, interrupt_at_each_step, run_interrupted
+from fault_server import FaultServer, held, told, wait_for
 
 from acytoo_sdk import AcytooError, APIConnectionError, Client, RetryPolicy, Timeout
+from acytoo_sdk._network.connections import Connection
+from acytoo_sdk._network.head import StrictHTTPResponse
+from acytoo_sdk._network.sockets import SocketScope
+from acytoo_sdk._network.transport import Transport
 from acytoo_sdk.testing import FakeServer, Fault
 
 AT_ONCE = 1.0
@@ -116,6 +121,51 @@ def test_an_exception_of_a_signal_handler_comes_out_as_itself_at_once(
         assert caught.value is own
         assert stream.stats.attempts == 1
         assert list(stream) == []
+
+
+def test_a_call_goes_on_whole_after_a_handler_s_own_call() -> None:
+    """While it waits for the head; the handler's call is over before that comes."""
+    asked, may_answer = threading.Event(), threading.Event()
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nHello"
+    replies: list[str] = []
+    with (
+        FaultServer([[told(asked), held(may_answer), answer]]) as server,
+        FakeServer("another") as other,
+        Client(server.url, retry=1) as client,
+        Client(other.url) as handlers,
+    ):
+
+        def call(signum: int, frame: FrameType | None) -> None:
+            replies.append(handlers.complete("Hi"))
+            may_answer.set()
+
+        stream = client.stream("Hi")
+        with handled(call, asked.is_set):
+            assert stream.read() == "Hello"
+        assert replies == ["another"]
+        assert stream.whole is True, "its framing is known"
+
+
+@pytest.mark.parametrize("where", [Transport.send, SocketScope.abort, Connection.connect, StrictHTTPResponse.begin])
+def test_a_call_goes_on_whole_wherever_another_is_made_inside_of_it(where: object) -> None:
+    """As a finaliser does, which runs in any thread; by the same client, so on the same connections."""
+    with FakeServer("Hello", pause=0) as server, Client(server.url, retry=1) as client:
+        client.complete("Hi")  # imports what a call needs
+
+        def attempt(step: int) -> int:
+            replies: list[str] = []
+            if step % 2:
+                for transport in client._pool._transports:
+                    transport.close()  # so that it connects
+            stream = client.stream("Hi")
+            steps = run_interrupted(
+                stream.read, {step: lambda: replies.append(client.complete("Hi"))}, file=file_of(where)
+            )
+            assert (stream.text, stream.whole) == ("Hello", True)
+            assert replies == ["Hello"] * (step < steps)
+            return steps
+
+        assert interrupt_at_each_step(attempt, stride=3) > 30
 
 
 def test_what_the_caller_was_handling_is_left_as_it_was() -> None:
