@@ -14,6 +14,8 @@ from typing import cast
 import pytest
 from hypothesis import HealthCheck, settings
 
+from acytoo_sdk._network import provenance
+
 # Jobs of their own, which need more than is installed for the tests.
 collect_ignore_glob = ["with_*"]
 
@@ -40,6 +42,14 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("ACYTOO_") or name.upper().endswith("_PROXY") or name in _STEERING:
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def fakes_are_part_of_a_call(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the tests of streams put in the place of an exchange, or of an attempt, raises a call's own errors."""
+    if request.path.parent.name == "streams":
+        fakes = {path.stem for path in request.path.parent.glob("*.py")}
+        monkeypatch.setattr("acytoo_sdk._network.provenance._CALL", provenance._CALL | fakes)
 
 
 @pytest.fixture(autouse=True, scope="session")

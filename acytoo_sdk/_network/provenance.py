@@ -1,17 +1,17 @@
-"""Provenance: whether an exception is the network stack's, or somebody else's that surfaced in it.
+"""Provenance: whether an exception is the network stack's, or a call's, or somebody else's that surfaced there.
 
 A signal handler runs, and raises, at any line of the stack, and what was put in the place of one of its functions may
-have a bug. What they raise may be of any kind, Python's own `TimeoutError` for one; so the kind alone does not tell.
+have a bug. What they raise may be of any kind, Python's own `TimeoutError` for one, or an error of this package, from a
+call that the handler made; so the kind alone does not tell.
 """
 
 from __future__ import annotations
 
-import socket
-import ssl
 import sys
-import traceback
 from collections.abc import Iterator
 from types import CodeType, FrameType
+
+from ..errors import AcytooError
 
 # The packages that a reply comes through, and those that tests and green threads put in their place.
 _STACK = frozenset(
@@ -21,11 +21,19 @@ _STACK = frozenset(
     """.split()  # noqa: SIM905
 ) | {__name__.partition(".")[0]}  # this one, wherever it was copied to
 _PLAYERS = ("responses", "vcr")  # they call what a test's author wrote
+# What a call's own errors come through: the stack, and what makes its attempts and keeps their outcome.
+_CALL = _STACK | {"tenacity", "concurrent"}
 
 
 def is_foreign(error: BaseException) -> bool:
-    """Whether an exception is not the network stack's: by who defines it or, if Python does, by who raised it."""
+    """Whether an exception is not of the network stack, nor of the call in which it surfaces.
+
+    That is told by who defines it; if Python does, by who raised it; and if this package does, by whether it came
+    through anybody else's frame: then it is of another call, which a signal handler made, or of the handler itself.
+    """
     frames, kind = _frames(error), type(error).__module__
+    if isinstance(error, AcytooError) and any(_package(_module(frame)) not in _CALL for frame in frames):
+        return True
     if kind != "builtins":
         return _package(kind) not in _STACK
     if not frames or _of_stack(frames[-1]):
@@ -66,7 +74,11 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _frames(error: BaseException) -> list[FrameType]:
-    return [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    frames, step = [], error.__traceback__
+    while step is not None:
+        frames.append(step.tb_frame)
+        step = step.tb_next
+    return frames
 
 
 def _of_stack(frame: FrameType) -> bool:
@@ -79,6 +91,9 @@ def _module(frame: FrameType) -> str:
 
 def _in_place_of_stack() -> set[CodeType]:
     """The functions that stand in sockets and their modules now, whoever put them there."""
+    import socket  # not above: making a client loads neither
+    import ssl
+
     functions = [each for space in (socket, socket.socket, ssl.SSLSocket) for each in vars(space).values()]
     return {each.__code__ for each in functions if hasattr(each, "__code__")}
 

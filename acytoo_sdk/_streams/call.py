@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from .._network.pool import Pool
+from .._network.provenance import is_foreign
 from .._options import CallOptions, Options
 from .._secrets import Mask, clears_frames
 from ..errors import AcytooError, InvalidRequestError, StreamCancelledError
@@ -272,8 +273,12 @@ class Call:
     def finalize(self, error: AcytooError) -> AcytooError:
         """The error as it goes to the caller, the last of the call: with the text that was delivered, without frames.
 
-        A cancellation takes its place, where there was one.
+        A cancellation takes its place, where there was one. An error that is not the call's own, but a signal handler's
+        or thrown in by whoever closed it, goes to the caller as it is.
         """
+        if is_foreign(error) or self.state is CallState.CLOSED:
+            self.close()
+            return error
         try:
             self._apply(CallEvent.FAIL)
         except StreamCancelledError as cancelled:

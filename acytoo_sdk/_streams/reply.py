@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .._network.provenance import is_foreign
 from ..errors import AcytooError
 from ..protocol import ReplyHead, ReplyReader, ReplyState
 
@@ -80,7 +81,7 @@ class Reply:
         try:
             data = self._exchange.receive()
         except AcytooError as error:
-            if self._exchange.aborted:
+            if self._exchange.aborted or is_foreign(error):
                 raise
             return reader.receive_break(without_frames(error))
         if data is not None:
@@ -97,5 +98,8 @@ class Reply:
 
 
 def without_frames(error: AcytooError) -> AcytooError:
-    """The error, freed of the frames it came through: they hold whoever holds the error. `call` says why it matters."""
-    return error.with_traceback(None)
+    """The error, freed of the frames it came through: they hold whoever holds the error. `call` says why it matters.
+
+    That of another call, which a signal handler made, keeps them: nobody here holds it, and they tell whose it is.
+    """
+    return error if is_foreign(error) else error.with_traceback(None)

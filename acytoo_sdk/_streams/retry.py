@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import tenacity
 
+from .._network.provenance import is_foreign
 from .._options import RetryPolicy
 from ..errors import APIStatusError
 from ..protocol import is_retryable
@@ -49,7 +50,7 @@ def run(attempt: Callable[[], T], *, policy: RetryPolicy, deadline: float | None
         return deadline is not None and time.monotonic() + state.upcoming_sleep >= deadline
 
     retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(is_retryable),
+        retry=tenacity.retry_if_exception(lambda error: is_retryable(error) and not is_foreign(error)),
         wait=wait,
         stop=stop,
         sleep=sleep,

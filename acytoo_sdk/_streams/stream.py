@@ -133,7 +133,12 @@ def _pieces(call: Call) -> Generator[str, None, None]:
     try:
         call.start()
         for text in call.texts():
-            yield call.deliver(text)
+            piece = call.deliver(text)
+            try:
+                yield piece
+            except BaseException:  # thrown in: none of the call's own, whatever its kind
+                call.close()
+                raise
         call.complete()
     except AcytooError as error:
         raise call.finalize(error)  # noqa: B904 - it has its cause

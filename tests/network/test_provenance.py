@@ -5,12 +5,14 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+from concurrent.futures import Future
 
 import pytest
 import requests
 import urllib3
 
-from acytoo_sdk import InvalidRequestError
+from acytoo_sdk import APITimeoutError, InvalidRequestError
+from acytoo_sdk._checks import check_text
 from acytoo_sdk._network.provenance import chain, is_foreign
 
 
@@ -48,6 +50,29 @@ def test_python_s_own_are_whose_frame_raised_them() -> None:
 
 def raise_late() -> None:
     raise TimeoutError("the job took too long")
+
+
+def test_this_package_s_own_are_foreign_once_they_came_through_anybody_else_s_frame() -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        check_text("model", 7)
+    with pytest.raises(APITimeoutError) as made_up:
+        raise APITimeoutError("the job took too long", phase="total")
+    by_the_package = refused.value.with_traceback(refused.tb.tb_next)  # without the frame of this test
+
+    assert not is_foreign(by_the_package)
+    assert is_foreign(made_up.value)
+
+
+def test_what_makes_the_attempts_of_a_call_is_part_of_it_but_not_of_the_stack() -> None:
+    def fail(error: Exception) -> Exception:
+        future = Future[None]()
+        future.set_exception(error)
+        with pytest.raises(type(error)) as caught:
+            future.result()
+        return caught.value.with_traceback(caught.tb.tb_next)
+
+    assert not is_foreign(fail(APITimeoutError("nothing came", phase="connect")))
+    assert is_foreign(fail(TimeoutError("the job took too long")))
 
 
 @pytest.mark.parametrize("error", [JobTimeout(), KeyError("x"), type("Odd", (http.client.HTTPException,), {})()])

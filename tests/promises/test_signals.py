@@ -23,7 +23,17 @@ import responses
 from between_steps import file_of, interrupt_at_each_step, run_interrupted
 from fault_server import FaultServer, held, told, wait_for
 
-from acytoo_sdk import AcytooError, APIConnectionError, Client, RetryPolicy, Timeout
+from acytoo_sdk import (
+    AcytooError,
+    APIConnectionError,
+    APITimeoutError,
+    Client,
+    InvalidRequestError,
+    RetryPolicy,
+    ServerError,
+    StreamInterruptedError,
+    Timeout,
+)
 from acytoo_sdk._network.connections import Connection
 from acytoo_sdk._network.head import StrictHTTPResponse
 from acytoo_sdk._network.sockets import SocketScope
@@ -120,6 +130,106 @@ def test_an_exception_of_a_signal_handler_comes_out_as_itself_at_once(
         assert time.monotonic() - when[0] < AT_ONCE
         assert caught.value is own
         assert stream.stats.attempts == 1
+        assert list(stream) == []
+
+
+# What a handler may raise of our own kinds: what a call that it makes ends in, or one that it makes up.
+
+
+def refused() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    Client(url, retry=1).complete("Hi")
+
+
+def failing(fault: Fault) -> Callable[[], None]:
+    def call() -> None:
+        with FakeServer(["Hel", "lo"], faults=[fault]) as server, Client(server.url, retry=1) as client:
+            client.complete("Hi", timeout=Timeout(idle=0.1))
+
+    return call
+
+
+def misused() -> None:
+    Client("http://127.0.0.1:1").complete([])
+
+
+def made_up() -> None:
+    raise APITimeoutError("the job took too long", phase="first_byte", partial_text="Hel")
+
+
+# By the error: what raises it, and the text that it keeps.
+OF_ANOTHER_CALL: dict[type[AcytooError], tuple[Callable[[], None], str]] = {
+    APIConnectionError: (refused, ""),
+    ServerError: (failing(Fault.status(503)), ""),
+    StreamInterruptedError: (failing(Fault.cut(after=1)), "Hel"),
+    APITimeoutError: (failing(Fault.stall(after=1)), "Hel"),
+    InvalidRequestError: (misused, ""),
+}
+
+
+Told = tuple[AcytooError, str, "str | None"]
+
+
+def told_of(error: AcytooError) -> Told:
+    return error, error.partial_text, error.request_id
+
+
+def letting_out(fail: Callable[[], None], told: list[Told]) -> Callable[[int, FrameType | None], object]:
+    """A handler that lets an error of ours out, and notes what it told."""
+
+    def handler(signum: int, frame: FrameType | None) -> None:
+        try:
+            fail()
+        except AcytooError as error:
+            told.append(told_of(error))
+            raise
+
+    return handler
+
+
+@pytest.mark.parametrize("kind", OF_ANOTHER_CALL, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("where", WHERE)
+def test_an_error_of_a_handler_s_own_call_is_not_that_of_the_call_it_interrupts(
+    where: Callable[[], contextlib.AbstractContextManager[tuple[str, Callable[[], object]]]], kind: type[AcytooError]
+) -> None:
+    (fail, text), told = OF_ANOTHER_CALL[kind], list[Told]()
+    with where() as (url, ready), Client(url, retry=PATIENT, timeout=Timeout(connect=30)) as client:
+        stream = client.stream("Hi")
+        with (
+            handled(letting_out(fail, told), lambda: stream.stats.attempts and ready()),
+            pytest.raises(AcytooError) as caught,
+        ):
+            next(stream)
+        assert type(caught.value) is kind
+        assert [told_of(caught.value)] == told
+        assert caught.value.partial_text == text
+        assert stream.stats.attempts == 1
+        assert list(stream) == []
+
+
+@pytest.mark.parametrize("fail", [made_up, refused, failing(Fault.cut(after=1))], ids=["made up", "refused", "cut"])
+def test_an_error_of_a_handler_s_own_call_is_not_a_break_of_the_text_it_interrupts(fail: Callable[[], None]) -> None:
+    told: list[Told] = []
+    with FakeServer("Hello you", faults=[Fault.stall(after=2)]) as server, Client(server.url) as client:
+        stream = client.stream("Hi")
+        with handled(letting_out(fail, told), lambda: len(stream.text) > 2), pytest.raises(AcytooError) as caught:
+            stream.read()
+        assert [told_of(caught.value)] == told
+        assert caught.value.partial_text == ("" if fail is refused else "Hel")
+        assert list(stream) == []
+        server.wait_until(lambda: not server.open_connections)
+
+
+def test_an_error_of_ours_that_is_thrown_into_a_stream_is_not_its_own() -> None:
+    with FakeServer(["Hello ", "you"]) as server, Client(server.url) as client:
+        stream = client.stream("Hi")
+        next(stream)
+        own = StreamInterruptedError("of another stream", partial_text="Hel")
+        with pytest.raises(StreamInterruptedError) as caught:
+            stream.throw(own)
+        assert caught.value is own
+        assert own.partial_text == "Hel"
         assert list(stream) == []
 
 
