@@ -22,6 +22,7 @@ from .._options import CallOptions, Options
 from .._secrets import Mask, clears_frames
 from ..errors import AcytooError, InvalidRequestError, StreamCancelledError
 from ..protocol import ReplyReader, Request
+from .libraries import load_libraries
 from .reply import Reply, ReplyFacts, without_frames
 from .text import Figures, GrowingText, Stats
 
@@ -205,7 +206,8 @@ class Call:
         Raises:
             AcytooError: what went wrong; any, once the call was cancelled or closed.
         """
-        from .retry import run  # tenacity comes with it
+        load_libraries()
+        from .retry import run
 
         try:
             return run(self._attempt, policy=self._options.retry, deadline=self.deadline, sleep=self._wait)

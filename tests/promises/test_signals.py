@@ -444,3 +444,52 @@ def test_a_finaliser_never_stops_an_event_loop() -> None:
         anyio.run(main)
         """)
     assert said == "alive"
+
+
+@pytest.mark.parametrize("module", ["tenacity", "requests", "urllib3.connection", "acytoo_sdk._network.sockets"])
+def test_a_signal_handler_may_make_a_call_in_the_middle_of_the_imports_of_the_first_one(module: str) -> None:
+    said = run_script(f"""
+        import faulthandler, os, signal, sys
+        from acytoo_sdk import Client, Timeout
+        from acytoo_sdk.testing import FakeServer
+
+        faulthandler.dump_traceback_later(30, exit=True)
+        waited_for, replies = ["{module}"], []
+
+        def watch(event, arguments):
+            if event == "import" and arguments[0] in waited_for:
+                waited_for.remove(arguments[0])
+                os.kill(os.getpid(), signal.SIGUSR1)
+
+        with FakeServer("Hello", pause=0) as server:
+            client = Client(server.url, timeout=Timeout(total=20))
+            signal.signal(signal.SIGUSR1, lambda signum, frame: replies.append(client.complete("Hi")))
+            sys.addaudithook(watch)
+            replies.append(client.complete("Hi"))
+            client.close()
+        print(waited_for, replies)
+        """)
+    assert said == "[] ['Hello', 'Hello']"
+
+
+def test_a_first_call_that_a_finaliser_makes_at_the_interpreter_s_end_does_not_hold_it() -> None:
+    """No other thread runs any more, and nothing is imported."""
+    said = run_script(
+        """
+        import os
+        from acytoo_sdk import Client
+
+        class Farewell:
+            stream, write = Client("http://127.0.0.1:1", retry=1).stream("bye"), staticmethod(os.write)
+
+            def __del__(self):
+                try:
+                    self.stream.read()
+                except ImportError:
+                    self.write(1, b"the end")
+
+        farewell = Farewell()
+        """,
+        seconds=15,
+    )
+    assert said == "the end"
