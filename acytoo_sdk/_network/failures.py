@@ -157,6 +157,13 @@ def _refused_tunnel(failure: _Failure) -> BaseException | None:
 _TUNNEL = re.compile(r"Tunnel connection failed: ([0-9]{3})")
 
 
+def _refused_by_socks(failure: _Failure) -> BaseException | None:
+    """What PySocks raised first, before it wrapped that as a "Socket error"; None where the system says why."""
+    by_socks = [cause for cause in failure.causes if type(cause).__module__ == "socks"]
+    by_system = any(isinstance(cause, OSError) and cause.errno for cause in failure.causes)
+    return by_socks[-1] if by_socks and not by_system else None
+
+
 # How far the exchange was
 
 
@@ -228,6 +235,16 @@ def _no_tunnel(failure: _Failure, cause: BaseException) -> AcytooError:
     )
 
 
+def _no_socks_connection(failure: _Failure, cause: BaseException) -> AcytooError:
+    refused_us = type(cause).__name__ == "SOCKS5AuthError"
+    hint = "put credentials into the proxy's address: socks5h://USER:PASSWORD@HOST:PORT" if refused_us else None
+    return APIConnectionError(
+        f"The proxy {failure.proxy} made no connection to {failure.server}: {failure.mask.quote(str(cause))}",
+        retryable=not refused_us,
+        hint=hint,
+    )
+
+
 def _not_http(failure: _Failure, cause: BaseException) -> AcytooError:
     hint = "check the scheme and the port of base_url"
     return APIConnectionError(f"{failure.peer} does not speak HTTP/1", hint=hint)
@@ -278,6 +295,7 @@ _ROWS = (
     _Row(_any_of(http.client.HTTPException), _at_any_time, _odd_head),
     _Row(_anything, _request_sent, _broken_early),
     _Row(_any_of(socket.gaierror), _at_any_time, _no_host),
+    _Row(_refused_by_socks, _at_any_time, _no_socks_connection),
     _Row(_anything, _at_any_time, _no_connection),
 )
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 import requests
+import socks
 
 from acytoo_sdk import AcytooError, APIConnectionError, APITimeoutError, InvalidRequestError, Timeout
 from acytoo_sdk._network.failures import default_host_hint, origin, translate
@@ -143,6 +144,24 @@ def rows() -> Iterator[Row]:
     yield Row("before the reply", wrapped(reset), sent, "chat.example:8443 broke the connection before its reply")
     through = "the proxy proxy.example:3128 of chat.example:8443 broke the connection before its reply"
     yield Row("before the reply, by a proxy", wrapped(reset), sent, through, proxy=PROXY)
+    socks_proxy = "socks5h://user:hunter2@proxy.example:1080"
+    says = "The proxy proxy.example:1080 made no connection to chat.example:8443: "
+    for said, error in (
+        ("SOCKS5 proxy server sent invalid data", socks.GeneralProxyError("SOCKS5 proxy server sent invalid data")),
+        ("0x05: Connection refused", socks.SOCKS5Error("0x05: Connection refused")),
+        (r"\x1b[31m***", socks.SOCKS4Error("\x1b[31mhunter2\nmore")),
+    ):
+        wrapping = socks.GeneralProxyError("Socket error", error)
+        yield Row(f"SOCKS, {said}", wrapped(wrapping), connecting, says + said, proxy=socks_proxy)
+    refused_us = socks.SOCKS5AuthError("SOCKS5 authentication failed")
+    says += "SOCKS5 authentication failed"
+    hint = "put credentials into the proxy's address: socks5h://USER:PASSWORD@HOST:PORT"
+    yield Row(
+        "SOCKS, credentials", wrapped(refused_us), connecting, says, retryable=False, hint=hint, proxy=socks_proxy
+    )
+    away = socks.ProxyConnectionError("Error connecting to SOCKS5 proxy", ConnectionRefusedError(111, "Refused"))
+    says = "No connection to proxy.example:1080: Refused"
+    yield Row("SOCKS, refused", wrapped(away), connecting, says, proxy=socks_proxy)
     unknown = socket.gaierror(-2, "Name or service not known")
     check = "check base_url, or the proxy's name"
     yield Row("no host", wrapped(unknown), connecting, "There is no host chat.example", hint=check)
@@ -171,7 +190,7 @@ def translated(row: Row, mask: Mask | None = None) -> AcytooError:
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
 def test_each_failure_is_its_error(row: Row) -> None:
-    error = translated(row)
+    error = translated(row, Mask(["hunter2"]))
 
     assert type(error) is row.kind
     assert row.says in str(error)

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 import trustme
-from fault_server import FaultServer, raw, stall
-from local_proxy import answering, http_proxy, socks5_proxy
+from fault_server import Connection, FaultServer, raw, stall
+from local_proxy import answering, http_proxy, leave, socks5_proxy
 
 from acytoo_sdk import (
     APIConnectionError,
@@ -321,6 +321,30 @@ def test_socks_carries_tls(trust: Trust) -> None:
         with Client(TLS, proxy=f"socks5h://127.0.0.1:{proxy.port}", verify=trust.bundle) as client:
             assert client.complete("Hi") == "Hello"
         assert NAME.encode() in seen[0]
+
+
+@pytest.mark.parametrize(
+    ("answers", "says"),
+    [
+        ([b"HTTP/1.1 400 Bad Request\r\n\r\n"], "sent invalid data"),
+        ([b"\x05\x00", b"\x05\x04\x00\x01" + bytes(6)], "Host unreachable"),
+        ([b"\x05\xff"], "authentication methods were rejected"),
+        ([b""], "closed unexpectedly"),
+    ],
+)
+def test_what_a_socks_proxy_answers_instead_is_told(answers: list[bytes], says: str) -> None:
+    def step(connection: Connection) -> None:
+        for answer in answers:
+            connection.socket.recv(1024)
+            connection.socket.sendall(answer)
+        leave(connection)
+
+    with (
+        FaultServer([[raw, step]]) as proxy,
+        Client(PLAIN, proxy=f"socks5h://user:password@127.0.0.1:{proxy.port}", retry=1) as client,
+        pytest.raises(APIConnectionError, match=f"127.0.0.1:{proxy.port} made no connection to {NAME}: .*{says}"),
+    ):
+        client.complete("Hi")
 
 
 def test_a_stalling_socks_proxy_meets_the_limits() -> None:
