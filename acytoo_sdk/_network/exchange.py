@@ -99,7 +99,10 @@ class Exchange:
             if data is None:
                 self.whole = self._scope.framing.whole if self._framed else None
             return data
-        raise self._translated(error)
+        try:
+            raise self._translated(error)
+        finally:
+            del error  # a signal handler's, which is raised again: this frame must not hold it
 
     def close(self) -> None:
         """Closes the connection, for the thread that reads; after a reply's end it has been kept for the next call."""

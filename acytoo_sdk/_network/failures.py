@@ -10,6 +10,7 @@ import http.client
 import re
 import socket
 import ssl
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -50,9 +51,12 @@ def translate(
     if isinstance(error, AcytooError):
         return error
     causes = list(chain(error))
-    foreign = [cause for cause in causes if is_foreign(cause) and not was_handled_elsewhere(cause)]
-    if foreign:
-        return foreign[0]
+    of_this_call = [cause for cause in causes if not was_handled_elsewhere(cause)]
+    for index, cause in enumerate(of_this_call):
+        if is_foreign(cause):
+            for wrapper in of_this_call[:index]:
+                traceback.clear_frames(wrapper.__traceback__)  # some hold the wrapper, which holds the cause
+            return cause
     failure = _Failure(causes, scope, origin(url), origin(proxy), timed_out, default_host_hint(url), mask)
     translated = _meaning(failure)
     for cause in causes:

@@ -57,7 +57,10 @@ def run(attempt: Callable[[], T], *, policy: RetryPolicy, deadline: float | None
         before_sleep=_log,
         reraise=True,
     )
-    return retrying(attempt)
+    try:
+        return retrying(attempt)
+    finally:
+        retrying.iter_state.reset()  # which keeps methods of `retrying`, and so itself, and the call
 
 
 def _wait(error: BaseException | None, attempt: int, policy: RetryPolicy) -> float:

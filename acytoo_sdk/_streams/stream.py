@@ -61,7 +61,10 @@ class Stream(BaseStream, Generator[str, None, None]):
         """Ends the stream with an exception, as for any generator."""
         if not self._call.started:
             self._call.close()  # a generator that never ran runs no line of its own now
-        return self._pieces.throw(*error)
+        try:
+            return self._pieces.throw(*error)
+        finally:
+            del error  # the frame it is raised in must not hold it
 
     def close(self) -> None:
         """Ends the stream and closes its connection; the text stays. While another thread reads, it is a `cancel()`."""

@@ -13,6 +13,7 @@ import sys
 import textwrap
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -22,6 +23,7 @@ import pytest
 import responses
 from between_steps import file_of, interrupt_at_each_step, run_interrupted
 from fault_server import FaultServer, held, told, wait_for
+from lifetimes import no_collector
 
 from acytoo_sdk import (
     AcytooError,
@@ -38,6 +40,7 @@ from acytoo_sdk._network.connections import Connection
 from acytoo_sdk._network.head import StrictHTTPResponse
 from acytoo_sdk._network.sockets import SocketScope
 from acytoo_sdk._network.transport import Transport
+from acytoo_sdk._streams.base import call_of
 from acytoo_sdk.testing import FakeServer, Fault
 
 AT_ONCE = 1.0
@@ -276,6 +279,42 @@ def test_a_call_goes_on_whole_wherever_another_is_made_inside_of_it(where: objec
             return steps
 
         assert interrupt_at_each_step(attempt, stride=3) > 30
+
+
+def cut_off() -> None:
+    raise KeyboardInterrupt
+
+
+def late() -> None:
+    raise TimeoutError
+
+
+@pytest.mark.parametrize("fail", [cut_off, late, refused, made_up], ids=lambda fail: fail.__name__)
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [Fault.no_head()],
+        [Fault.status(503), Fault.no_head()],
+        [Fault.drop(), Fault.stall(after=0)],
+        [Fault.stall(after=1)],
+        [Fault.status(503), Fault.stall(after=1)],
+    ],
+    ids=["head", "head after a retry", "body after a retry", "text", "text after a retry"],
+)
+def test_what_a_handler_raised_holds_no_stream_once_it_is_dropped(
+    faults: list[Fault | None], fail: Callable[[], None]
+) -> None:
+    with FakeServer(["Hel", "lo"], faults=faults) as server, Client(server.url, retry=RetryPolicy(2, 0)) as client:
+        stream = client.stream("Hi")
+        with no_collector():
+            with handled(lambda signum, frame: fail(), lambda: len(server.requests) == len(faults)):
+                try:
+                    stream.read()
+                except (KeyboardInterrupt, TimeoutError, AcytooError):
+                    pass
+            weak: list[weakref.ref[Any]] = [weakref.ref(stream), weakref.ref(call_of(stream))]
+            del stream
+            assert [each() for each in weak] == [None, None]
 
 
 def test_what_the_caller_was_handling_is_left_as_it_was() -> None:

@@ -27,6 +27,7 @@ from acytoo_sdk import (
     StreamInterruptedError,
     UnexpectedReplyError,
 )
+from acytoo_sdk._streams.base import call_of
 from acytoo_sdk.testing import NOTICE, FakeServer, Fault, Gate
 
 BASE = "http://chat.example"
@@ -294,17 +295,35 @@ def test_a_dropped_stream_closes_its_connection_without_the_collector() -> None:
 def test_a_stream_is_in_no_reference_cycle_whatever_its_end(fault: Fault | None) -> None:
     with FakeServer(PIECES, faults=[fault] * 4) as server, Client(server.url, retry=RetryPolicy(2, 0)) as client:
 
-        def run() -> weakref.ref[Any]:
+        def run() -> list[weakref.ref[Any]]:
             stream = client.stream("Hi")
             try:
                 stream.read()
             except AcytooError:
                 pass
-            return weakref.ref(stream)
+            return [weakref.ref(stream), weakref.ref(call_of(stream))]
 
         run()  # the first call imports, and imports leave cycles
         with no_collector():
-            assert run()() is None
+            assert [weak() for weak in run()] == [None, None], "nor is what keeps its text"
+
+
+@pytest.mark.parametrize("pieces", [0, 1, 9])
+@pytest.mark.parametrize("kind", [KeyError, KeyboardInterrupt, GeneratorExit, StreamInterruptedError, StopIteration])
+def test_an_exception_that_was_thrown_in_holds_no_stream_once_it_is_dropped(
+    kind: type[BaseException], pieces: int
+) -> None:
+    with FakeServer(PIECES, pause=0) as server, Client(server.url) as client, no_collector():
+        stream = client.stream("Hi")
+        for _ in zip(range(pieces), stream):  # noqa: B905
+            pass
+        try:
+            stream.throw(kind("mine"))
+        except (kind, RuntimeError):  # Python turns the end of an iteration into the latter
+            pass
+        held: list[weakref.ref[Any]] = [weakref.ref(stream), weakref.ref(call_of(stream))]
+        del stream
+        assert [weak() for weak in held] == [None, None]
 
 
 def test_a_cancelled_stream_is_in_no_reference_cycle() -> None:
