@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
 from base64 import b64encode
 from urllib.parse import urlsplit
 
-from fault_server import ClientLeft, Connection, Script, Step, raw
+from fault_server import ClientLeft, Connection, Script, Step, raw, unread
 
 
-def http_proxy(target: str, seen: list[bytes], *, credentials: str = "") -> Script:
+def http_proxy(target: str, seen: list[bytes], *, credentials: str = "", tls: bool = False) -> Script:
     """Forwards plain requests and CONNECT.
 
     Args:
         target: the URL of the server that stands for all hosts.
         seen: gets the head of every request.
         credentials: `USER:PASSWORD` that are asked for.
+        tls: the proxy itself speaks TLS.
     """
 
     def step(connection: Connection) -> None:
@@ -36,7 +38,7 @@ def http_proxy(target: str, seen: list[bytes], *, credentials: str = "") -> Scri
             relay(connection.socket, upstream)
         raise ClientLeft
 
-    return [raw, step]
+    return [unread if tls else raw, step]
 
 
 def answering(reply: bytes, seen: list[bytes], *after: Step) -> Script:
@@ -93,4 +95,6 @@ def relay(one: socket.socket, other: socket.socket) -> None:
         for readable in select.select([one, other], [], [])[0]:
             if not (data := readable.recv(65536)):
                 return
+            while isinstance(readable, ssl.SSLSocket) and readable.pending():  # of which the system knows nothing
+                data += readable.recv(65536)
             (other if readable is one else one).sendall(data)

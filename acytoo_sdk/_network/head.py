@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import re
+import ssl
 from typing import Any
 
 from .sockets import current_scope
@@ -29,7 +30,12 @@ class StrictHTTPResponse(http.client.HTTPResponse):
     @property
     def closed_by_peer(self) -> bool:
         """Whether the server is known to have ended the connection: by the closure alert, over TLS."""
-        return getattr(self._sock, "closed_by_peer", False)
+        if (inside := getattr(self._sock, "sslobj", None)) is None:
+            return getattr(self._sock, "closed_by_peer", False)
+        try:
+            return not inside.read(1)  # of TLS inside TLS, where urllib3 takes either for the end: no alert is an error
+        except ssl.SSLError:
+            return False
 
     def begin(self) -> None:
         lines = _HeadLines(self.fp)

@@ -257,8 +257,11 @@ class Limited(socket.socket):
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         if (scope := self.scope) is None:
             return super().recv(buflen, flags)
-        self._limit(scope.time_left())
-        received = super().recv(buflen, flags)
+        self._limit(scope.receive_time_left())
+        try:
+            received = super().recv(buflen, flags)
+        except (BlockingIOError, ssl.SSLWantReadError) as error:
+            raise TimeoutError("nothing more had arrived") from error
         scope.check()
         return received
 
@@ -268,7 +271,7 @@ class Limited(socket.socket):
         return super().send(data, flags)
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        if self.scope is not None:
+        if self.scope is not None and data:  # TLS inside TLS sends nothing whenever it has received
             self._limit(self.scope.time_left())
         super().sendall(data, flags)
 
