@@ -104,6 +104,11 @@ class _Failure:
         """Who answered, as far as is known."""
         return f"the proxy {self.proxy} of {self.server}" if self.proxy else self.server
 
+    @property
+    def tls_peer(self) -> str:
+        """With whom TLS was spoken: urllib3 says so where that was the proxy itself."""
+        return self.proxy if any(type(cause).__name__ == "ProxyError" for cause in self.causes) else self.server
+
     def first(self, *kinds: type[BaseException]) -> BaseException | None:
         """The first cause of one of these kinds."""
         return next((cause for cause in self.causes if isinstance(cause, kinds)), None)
@@ -215,7 +220,7 @@ def _broken_body(failure: _Failure, cause: BaseException) -> AcytooError:
 
 def _untrusted(failure: _Failure, cause: BaseException) -> AcytooError:
     return APIConnectionError(
-        f"The certificate of {failure.server} is not to be trusted: "
+        f"The certificate of {failure.tls_peer} is not to be trusted: "
         + failure.mask.quote(getattr(cause, "verify_message", "")),
         retryable=False,
         hint="pass verify='/path/of/your/ca.pem' for an authority of your own",
@@ -225,7 +230,7 @@ def _untrusted(failure: _Failure, cause: BaseException) -> AcytooError:
 def _broken_tls(failure: _Failure, cause: BaseException) -> AcytooError:
     reason = (getattr(cause, "reason", None) or "unknown").replace("_", " ").lower()
     hint = "does it speak https at this port?"
-    return APIConnectionError(f"TLS with {failure.server} failed: {reason}", retryable=False, hint=hint)
+    return APIConnectionError(f"TLS with {failure.tls_peer} failed: {reason}", retryable=False, hint=hint)
 
 
 def _no_tunnel(failure: _Failure, cause: BaseException) -> AcytooError:

@@ -187,6 +187,21 @@ def test_limits_hold(limit: str, after: int, flavour: str, trust: Trust) -> None
         server.wait_until(lambda: not server.open_connections)
 
 
+@pytest.mark.parametrize("untrusted", ["the proxy", "the server"])
+def test_a_certificate_that_is_not_trusted_is_told_by_whose_it_is(untrusted: str, trust: Trust, tmp_path: Path) -> None:
+    stranger = Trust(tmp_path)
+    of_proxy, of_server = (stranger, trust) if untrusted == "the proxy" else (trust, stranger)
+    with FakeServer(PIECES, tls=of_server.context) as server, proxied(of_proxy, server) as proxy:
+        port = proxy.port if untrusted == "the proxy" else server.url.rpartition(":")[2]
+        with (
+            Client(server.url, proxy=proxy.url, verify=trust.bundle) as client,
+            pytest.raises(APIConnectionError, match=f"certificate of 127.0.0.1:{port} is not to be trusted") as caught,
+        ):
+            client.complete("Hi")
+        assert not caught.value.retryable
+        assert (proxy.connections, len(server.requests)) == (1, 0)
+
+
 def tunnelling_to(*steps: Callable[[Connection], None]) -> Script:
     """A proxy that makes a tunnel, at whose end there is no server."""
 
