@@ -14,13 +14,13 @@ from ._secrets import Secret, clears_frames
 from ._streams.async_stream import AsyncStream
 from ._streams.reader import ReaderPool
 from ._streams.waker import run_in_thread
-from .conversation import AsyncConversation
 from .protocol import MessageLike, Messages
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from ._options import Arguments
+    from .conversation import AsyncConversation
 
 
 class AsyncClient(BaseClient):
@@ -125,6 +125,8 @@ class AsyncClient(BaseClient):
         Raises:
             InvalidRequestError: an argument is not usable; the message names it.
         """
+        from .conversation import AsyncConversation
+
         return AsyncConversation(
             self,
             system=system,

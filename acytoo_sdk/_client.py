@@ -11,11 +11,12 @@ from ._base_client import BaseClient
 from ._options import RetryPolicy, Timeout
 from ._secrets import Secret
 from ._streams.stream import Stream
-from .conversation import Conversation
 from .protocol import DEFAULT_MAX_REPLY_BYTES, DEFAULT_PATH, MessageLike, Messages
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from .conversation import Conversation
 
 
 class Client(BaseClient):
@@ -166,6 +167,8 @@ class Client(BaseClient):
         Raises:
             InvalidRequestError: an argument is not usable; the message names it.
         """
+        from .conversation import Conversation
+
         return Conversation(
             self,
             system=system,

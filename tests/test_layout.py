@@ -198,6 +198,16 @@ def test_importing_and_making_a_client_load_no_third_party_library(code: str) ->
     assert not {name.partition(".")[0] for name in loaded} & set(DOORS)
 
 
+@pytest.mark.parametrize("client", ["Client", "AsyncClient"])
+def test_making_a_client_loads_nothing_of_conversations_displays_and_sockets(client: str) -> None:
+    code = f"from acytoo_sdk import {client}; {client}('http://127.0.0.1:1'); import sys; print(*sys.modules)"
+    loaded = {name.removeprefix("acytoo_sdk.") for name in run(code).split()}
+
+    assert "_base_client" in loaded
+    assert {name for name in loaded if name.startswith("_display")} == {"_display"}, "whose functions import the rest"
+    assert not loaded & {"conversation", "_history", "_network.sockets", "ssl"}
+
+
 def test_importing_the_package_loads_none_of_its_rooms_but_the_version() -> None:
     loaded = run("import acytoo_sdk, sys; print(*sys.modules)").split()
 

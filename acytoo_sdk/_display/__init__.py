@@ -1,26 +1,40 @@
-"""How a reply is shown: as HTML that is safe, or as plain text, while it grows. Knows texts, not streams."""
+"""How a reply is shown: as HTML that is safe, or as plain text, while it grows. Knows texts, not streams.
+
+Every client hands this to its streams, and few of them show anything: what shows is imported where something is shown.
+"""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from .markdown import printable as printable
-from .markdown import safe_html as safe_html
-
 if TYPE_CHECKING:
     from .output import Output
 
 
+def printable(text: str) -> str:
+    """The text without control characters, see `markdown.printable`."""
+    from .markdown import printable
+
+    return printable(text)
+
+
+def safe_html(text: str) -> str:
+    """A reply as HTML that is safe to show, see `markdown.safe_html`."""
+    from .markdown import safe_html
+
+    return safe_html(text)
+
+
 def growing(text: str = "", *, raw: bool = False) -> AbstractContextManager[Output]:
-    """Shows a text that grows, see `output.output`; imported where something is shown."""
+    """Shows a text that grows, see `output.output`."""
     from .output import output
 
     return output(text, raw=raw)
 
 
 def failing_in_brief() -> AbstractContextManager[None]:
-    """Shows an error in a few lines, see `output.failing_in_brief`; imported where something is shown."""
+    """Shows an error in a few lines, see `output.failing_in_brief`."""
     from .output import failing_in_brief
 
     return failing_in_brief()
