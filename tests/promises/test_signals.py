@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import inspect
+import json
 import os
 import signal
 import socket
@@ -116,6 +117,29 @@ def test_an_exception_of_a_signal_handler_comes_out_as_itself_at_once(
         assert caught.value is own
         assert stream.stats.attempts == 1
         assert list(stream) == []
+
+
+@pytest.mark.parametrize("kind", [TypeError, ValueError])
+def test_an_exception_of_a_signal_handler_is_no_fault_of_an_argument(
+    kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, write = kind("the job took too long"), json.dumps
+
+    def give_up(signum: int, frame: FrameType | None) -> None:
+        raise own
+
+    def interrupted(value: object, **options: Any) -> str:
+        signal.raise_signal(signal.SIGUSR1)
+        return write(value, **options)
+
+    monkeypatch.setattr(json, "dumps", interrupted)
+    before = signal.signal(signal.SIGUSR1, give_up)
+    try:
+        with Client("http://127.0.0.1:9") as client, pytest.raises(kind) as caught:
+            client.stream([{"role": "user", "content": "Hi"}])
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert caught.value is own
 
 
 def test_what_the_caller_was_handling_is_left_as_it_was() -> None:
