@@ -274,6 +274,27 @@ def test_a_signal_handler_may_close_the_client_at_any_moment() -> None:
     assert said == "True"
 
 
+def test_a_signal_handler_may_make_a_call_of_its_own() -> None:
+    """It runs while a reply's head is waited for, and the interrupted call goes on as if nothing had been."""
+    called = threading.Event()
+
+    def reply(request: dict[str, Any]) -> str:
+        if request["messages"][-1]["content"] == "Wait":
+            assert called.wait(10)
+        return "Hello"
+
+    with FakeServer(reply) as server, Client(server.url, retry=1) as client:
+
+        def call(signum: int, frame: FrameType | None) -> None:
+            assert client.complete("Hi") == "Hello"
+            called.set()
+
+        stream = client.stream("Wait")
+        with handled(call, lambda: server.requests):
+            assert stream.read() == "Hello"
+        assert stream.whole
+
+
 def test_a_finaliser_never_stops_an_event_loop() -> None:
     """Running streams in cycles, which the collector ends wherever it happens to run: in a thread that is starting."""
     said = run_script("""
