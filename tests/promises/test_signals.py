@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import textwrap
@@ -21,6 +22,7 @@ from typing import Any
 
 import pytest
 import responses
+import trustme
 from fault_server import wait_for
 
 from acytoo_sdk import AcytooError, APIConnectionError, Client, RetryPolicy, Timeout
@@ -117,6 +119,26 @@ def test_an_exception_of_a_signal_handler_comes_out_as_itself_at_once(
         assert caught.value is own
         assert stream.stats.attempts == 1
         assert list(stream) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_over_tls_it_comes_out_as_itself_too(kind: type[Exception], tmp_path: Path) -> None:
+    """There, it goes through functions of Python's own sockets."""
+    authority, tls, own = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), kind("the job took too long")
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+
+    def give_up(signum: int, frame: FrameType | None) -> None:
+        raise own
+
+    with (
+        FakeServer(faults=[Fault.no_head()], tls=tls) as server,
+        Client(server.url, verify=str(tmp_path / "ca.pem"), retry=PATIENT) as client,
+        handled(give_up, lambda: server.requests),
+        pytest.raises(kind) as caught,
+    ):
+        client.complete("Hi")
+    assert caught.value is own
 
 
 @pytest.mark.parametrize("kind", [TypeError, ValueError])
