@@ -141,6 +141,26 @@ def test_over_tls_it_comes_out_as_itself_too(kind: type[Exception], tmp_path: Pa
     assert caught.value is own
 
 
+def test_while_certificates_are_loaded_it_comes_out_as_itself_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    own, load = OSError("the job took too long"), ssl.SSLContext.load_verify_locations
+
+    def give_up(signum: int, frame: FrameType | None) -> None:
+        raise own
+
+    def interrupted(context: ssl.SSLContext, **where: Any) -> None:
+        signal.raise_signal(signal.SIGUSR1)
+        load(context, **where)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", interrupted)
+    before = signal.signal(signal.SIGUSR1, give_up)
+    try:
+        with Client("https://127.0.0.1:9") as client, pytest.raises(OSError, match="too long") as caught:
+            client.complete("Hi")
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert caught.value is own
+
+
 @pytest.mark.parametrize("kind", [TypeError, ValueError])
 def test_an_exception_of_a_signal_handler_is_no_fault_of_an_argument(
     kind: type[Exception], monkeypatch: pytest.MonkeyPatch
