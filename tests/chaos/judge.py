@@ -21,6 +21,7 @@ from acytoo_sdk import (
     AsyncClient,
     AsyncStream,
     Client,
+    InvalidRequestError,
     Stream,
     StreamInterruptedError,
     UnexpectedReplyError,
@@ -128,12 +129,14 @@ def _weighed(reading: Reading, error: Exception | None, raised: Exception | None
     text, outcome = reading.text, "whole" if error is None else type(error).__name__
     if not whole.startswith(text):
         return outcome, f"the text is not the reply's, {text!r}"
-    if raised is not None:
-        if error is not raised:
-            return outcome, f"the handler's {raised!r} was lost"
+    if raised is not None and error is raised:
         return "handler's", "" if text.startswith(joined) else "pieces are not in the text"
+    if raised is not None and not _was_dropped(raised, error):
+        return outcome, f"the handler's {raised!r} was lost"
     if text != joined:
         return outcome, f"the pieces {joined!r} are not the text {text!r}"
+    if isinstance(error, InvalidRequestError) and InvalidRequestError in reading.allowed:
+        return outcome, ""  # another thread has the stream at this moment, and this one is only told so
     if isinstance(error, AcytooError):
         if not isinstance(error, reading.allowed):
             return outcome, "there was no reason for this error"
@@ -149,6 +152,17 @@ def _weighed(reading: Reading, error: Exception | None, raised: Exception | None
             return "cut", ""
         return "short", "" if reading.may_be_short else f"the text is not whole, {text!r}"
     return outcome, ""
+
+
+def _was_dropped(raised: Exception, error: BaseException | None) -> bool:
+    """Whether Python, or a library, dropped it: a finaliser, `hasattr`, a function that ignores some `OSError`."""
+    while error is not None:
+        if error is raised:
+            return False  # it was taken for something else
+        error = error.__cause__ or error.__context__
+    assert raised.__traceback__ is not None
+    caught_by = raised.__traceback__.tb_frame.f_globals.get("__name__", "")
+    return hasattr(raised, "was_ignored") or not caught_by.startswith("acytoo_sdk")
 
 
 def _is_handler_s(error: BaseException | None) -> bool:

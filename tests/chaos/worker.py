@@ -109,9 +109,9 @@ class Worker:
     async def _do_with_client_of_its_own(self) -> None:
         """Which others close meanwhile."""
         reading = Reading(new_question(next(_numbers), self._draw), (StreamCancelledError, ClientClosedError))
+        client = self._clients.new()  # here: it looks for a file, and `os.path.exists` would catch an OSError
 
         async def ask() -> None:
-            client = self._clients.new()
             try:
                 self._exposed.show_end(client)
                 reading.stream = client.stream(reading.question)
