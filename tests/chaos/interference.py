@@ -33,8 +33,8 @@ class Exposed:
     """
 
     def __init__(self) -> None:
-        self.anywhere: deque[Callable[[], object]] = deque(maxlen=32)
-        self.in_loop: deque[Callable[[], Awaitable[object]]] = deque(maxlen=32)
+        self.anywhere: deque[Callable[[], object]] = deque()
+        self.in_loop: deque[Callable[[], Awaitable[object]]] = deque()
         self._visible: deque[tuple[Callable[[], Any], str]] = deque(maxlen=16)
 
     def show(self, reading: Reading) -> None:
@@ -50,7 +50,7 @@ class Exposed:
 
     def look(self, judge: Judge) -> None:
         """Looks at some streams."""
-        for reference, question in list(self._visible)[-3:]:
+        for reference, question in list(self._visible):
             if (stream := reference()) is not None:
                 text, _, _ = stream.text, stream.stats, repr(stream)
                 if not "".join(reply_to(question)).startswith(text):
@@ -66,7 +66,7 @@ class Exposed:
 
 
 class Meddler(threading.Thread):
-    """A thread that ends and looks at what is exposed."""
+    """A thread that ends and looks at what is exposed, and collects garbage."""
 
     def __init__(self, exposed: Exposed, judge: Judge, *, seed: int) -> None:
         super().__init__(name="meddler")
@@ -78,8 +78,10 @@ class Meddler(threading.Thread):
     def run(self) -> None:
         while not self._over.wait(self._draw.uniform(0, 0.004)):
             self._exposed.end_one()
-            if self._draw.random() < 0.1:
+            if self._draw.random() < 0.5:
                 self._exposed.look(self._judge)
+            if self._draw.random() < 0.01:
+                gc.collect()  # or streams in cycles might keep the places of others for too long
 
     def stop(self) -> None:
         self._over.set()

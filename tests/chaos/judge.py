@@ -33,7 +33,7 @@ HARM = (APIConnectionError, APIStatusError, UnexpectedReplyError, StreamInterrup
 """What the replies of a server that goes wrong may end in."""
 
 _LONGEST = 3000  # characters of what is told
-_PATIENCE = 10.0  # seconds until what was let go must be gone
+_PATIENCE = 12.0  # seconds until a stream that is read must end, and what was let go must be gone
 
 
 @dataclass
@@ -47,6 +47,7 @@ class Reading:
         pieces: what it handed out.
         finished: its end came.
         may_be_short: somebody may close or drop it, so that its end comes early or never.
+        began: when, on the monotonic clock.
         may_be_cut: its end may come early where the framing cannot tell.
     """
 
@@ -57,6 +58,7 @@ class Reading:
     finished: bool = False
     may_be_short: bool = False
     may_be_cut: bool = False
+    began: float = field(default_factory=time.monotonic)
     _dropped_text: str = ""
 
     @property
@@ -133,6 +135,8 @@ def _weighed(reading: Reading, error: Exception | None, raised: Exception | None
         return "handler's", "" if text.startswith(joined) else "pieces are not in the text"
     if raised is not None and not _was_dropped(raised, error):
         return outcome, f"the handler's {raised!r} was lost"
+    if (took := time.monotonic() - reading.began) > _PATIENCE:
+        return outcome, f"it took {took:.1f} s"
     if text != joined:
         return outcome, f"the pieces {joined!r} are not the text {text!r}"
     if isinstance(error, InvalidRequestError) and InvalidRequestError in reading.allowed:

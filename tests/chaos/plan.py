@@ -14,10 +14,12 @@ FRAMINGS: tuple[Framing, ...] = ("chunked", "one-chunk", "length", "close")
 KINDS = (TimeoutError, ConnectionResetError, OSError, ValueError, RuntimeError, IndexError, AttributeError)
 HANDLERS = ("raise", "cancel", "look", "collect", "call")
 
+_MANY = 1200  # pieces
+
 # What leaves a reply whole, and what need not.
 _HARMLESS = (
     *[None] * 6,
-    Fault(gap=0.001),
+    Fault(gap=0.0005),
     Fault.split_characters(),
     Fault.notice(),
     Fault.slow_head(0.01),
@@ -123,14 +125,20 @@ class Plan:
 
 
 def new_question(number: int, draw: random.Random) -> str:
-    """One that no other is like; it says how many pieces its reply has. Some have more than are kept unjoined."""
-    return f"{number}:{1200 if draw.random() < 0.03 else draw.randint(1, 12)}"
+    """One that no other is like; it says how many pieces its reply has."""
+    return f"{number}:{_MANY if draw.random() < 0.03 else draw.randint(1, 12)}"
+
+
+def long_question(number: int) -> str:
+    """One whose reply has more pieces than are kept unjoined, and is longer than what is read ahead."""
+    return f"{number}:{_MANY}"
 
 
 def reply_to(question: str) -> list[str]:
     """The pieces of a reply: no two are like each other, so none can be missed, repeated, or taken for another's."""
-    number, count = question.split(":")
-    return [f"{number}.{index} жёлтый\n" for index in range(int(count))]
+    number, count = map(int, question.split(":"))
+    padding = "." * (60 if count == _MANY else 0)
+    return [f"{number}.{index} жёлтый{padding}\n" for index in range(count)]
 
 
 def _reply(request: dict[str, Any]) -> list[str]:

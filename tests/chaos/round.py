@@ -23,13 +23,11 @@ from acytoo_sdk import AsyncClient, Client, RetryPolicy, Timeout
 from .interference import Exposed, Meddler, Signals, meddle_in_loop
 from .judge import Judge, Leftovers
 from .plan import Plan
-from .worker import Clients, Worker, run
+from .worker import PATIENT, Clients, Worker, run
 
 _THREADS = 3
 _TASKS = 6
 
-# Where nothing goes wrong, nothing may run out, or be repaired by another attempt.
-_CALM = Timeout(connect=20, first_byte=30, idle=30)
 _ROUGH = Timeout(connect=20, first_byte=0.5, idle=0.5)
 _RETRY = RetryPolicy(attempts=2, wait_initial=0.01, wait_max=0.02)
 
@@ -49,7 +47,7 @@ class Round:
         self._judge = Judge()
         self._exposed = Exposed()
         self._until = time.monotonic() + seconds
-        self._calm: dict[str, Any] = {"base_url": calm, "verify": bundle, "timeout": _CALM, "retry": 1}
+        self._calm: dict[str, Any] = {"base_url": calm, "verify": bundle, "timeout": PATIENT, "retry": 1}
         self._rough: dict[str, Any] = {"base_url": rough, "timeout": _ROUGH, "retry": _RETRY}
         self._new_async = functools.partial(AsyncClient, max_streams=plan.max_streams)
 

@@ -16,11 +16,22 @@ from typing import Any
 
 import anyio
 
-from acytoo_sdk import AsyncClient, Client, ClientClosedError, InvalidRequestError, Stream, StreamCancelledError
+from acytoo_sdk import (
+    AsyncClient,
+    Client,
+    ClientClosedError,
+    InvalidRequestError,
+    Stream,
+    StreamCancelledError,
+    Timeout,
+)
 
 from .interference import Exposed, Signals, fork
 from .judge import HARM, Judge, Reading
-from .plan import new_question
+from .plan import long_question, new_question
+
+PATIENT = Timeout(connect=20, first_byte=30, idle=30)
+"""Where nothing goes wrong, or is ended by others, no limit runs out."""
 
 _numbers = itertools.count(1)
 
@@ -78,7 +89,7 @@ class Worker:
         self._signals = signals
         self._forking = forking
         self._talks = {client: _Talk(client) for client in (clients.calm, clients.rough)}
-        self._acts = (_pull, _pull, self._close, self._drop, self._be_cancelled, self._be_closed)
+        self._acts = (_pull, _pull, self._close, *[self._drop] * 2, self._be_cancelled, self._be_closed)
 
     async def work(self, until: float) -> None:
         """Goes on until a time of the monotonic clock."""
@@ -94,11 +105,18 @@ class Worker:
         reading = Reading(new_question(next(_numbers), self._draw), HARM if rough else (), may_be_cut=rough)
         talk = self._talks[client] if self._draw.random() < 0.3 else None
         act, around = self._draw.choice(self._acts), self._around()
+        if act == self._drop and self._draw.random() < 0.5:
+            reading.question = long_question(next(_numbers))
+        # Of these, nothing but their end from outside ends a silence.
+        timeout = PATIENT if act in (self._be_cancelled, self._be_closed) else client.options.timeout
         if self._forking is not None and self._draw.random() < 0.02:
             act, around = self._fork, nullcontext()
 
         async def ask() -> None:
-            reading.stream = client.stream(reading.question) if talk is None else await talk.ask(reading, self._draw)
+            if talk is None:
+                reading.stream = client.stream(reading.question, timeout=timeout)
+            else:
+                reading.stream = await talk.ask(reading, self._draw)
             self._exposed.show(reading)
             await act(reading)
 
