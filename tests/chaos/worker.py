@@ -107,10 +107,10 @@ class Worker:
         act, around = self._draw.choice(self._acts), self._around()
         if act == self._drop and self._draw.random() < 0.5:
             reading.question = long_question(next(_numbers))
-        # Of these, nothing but their end from outside ends a silence.
-        timeout = PATIENT if act in (self._be_cancelled, self._be_closed) else client.options.timeout
         if self._forking is not None and self._draw.random() < 0.02:
             act, around = self._fork, nullcontext()
+        # Of these, nothing but their end from outside ends a silence.
+        timeout = PATIENT if act in (self._be_cancelled, self._be_closed) else client.options.timeout
 
         async def ask() -> None:
             if talk is None:
