@@ -206,7 +206,17 @@ def _check_message(place: str, message: object) -> None:
     try:
         json.dumps(dict(message), ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
+        if not _is_of_json(error):
+            raise  # a signal handler's
         raise InvalidRequestError(f"{place} cannot be written as JSON: {error}") from error
+
+
+def _is_of_json(error: Exception) -> bool:
+    """Whether JSON refuses a value, or UTF-8 its text: where that is written in C, the frame is the caller's."""
+    step = error.__traceback__
+    while step is not None and step.tb_next is not None:
+        step = step.tb_next
+    return step is not None and step.tb_frame.f_globals.get("__name__") in (__name__, "json.encoder")
 
 
 def _check_levels(place: str, value: Any) -> None:

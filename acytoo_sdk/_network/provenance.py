@@ -90,12 +90,13 @@ def _module(frame: FrameType) -> str:
 
 
 def _in_place_of_stack() -> set[CodeType]:
-    """The functions that stand in sockets and their modules now, whoever put them there."""
+    """The functions that others put in sockets and their modules: a signal handler may run below the stack's own."""
     import socket  # not above: making a client loads neither
     import ssl
 
     functions = [each for space in (socket, socket.socket, ssl.SSLSocket) for each in vars(space).values()]
-    return {each.__code__ for each in functions if hasattr(each, "__code__")}
+    made = [each for each in functions if hasattr(each, "__code__")]
+    return {each.__code__ for each in made if _package(str(each.__globals__.get("__name__", ""))) not in _STACK}
 
 
 def _package(module: str) -> str:

@@ -96,6 +96,7 @@ class SocketScope:
         limits: of the attempt.
         sent: whether the request was sent, or as much of it as the server took.
         aborted: whether `abort` was called.
+        closed: whether `close` was called.
         late: whether a limit had run out when the body was to be received: what has arrived is all that is taken.
         reply: http.client's reply, once its head is there.
         framing: takes the body out of its framing; set by whoever judged the head.
@@ -109,7 +110,7 @@ class SocketScope:
         self.reply: http.client.HTTPResponse | None = None
         self.framing: FramingReader = CloseDelimitedReader()
         self._place: list[socket.socket] = []  # where the socket is, while nobody has taken it out
-        self._closed = False
+        self.closed = False
 
     def abort(self) -> None:
         """Ends the attempt from any thread: who reads wakes at once, and nothing read from now on is used."""
@@ -147,7 +148,7 @@ class SocketScope:
 
     def close(self) -> None:
         """Closes the socket, for the thread that reads; after `release`, nothing is left to close."""
-        self._closed = True
+        self.closed = True
         reply, self.reply = self.reply, None
         if reply is not None:
             reply.close()
@@ -220,7 +221,7 @@ class SocketScope:
                 raise
         finally:
             place.append(sock)
-            if self._closed and (left := _taken_out(place)) is not None:  # whoever closes it did not find it meanwhile
+            if self.closed and (left := _taken_out(place)) is not None:  # whoever closes it did not find it meanwhile
                 left.close()
 
 
@@ -338,7 +339,8 @@ class use_scope:  # noqa: N801 - reads like the context manager it is
         self._interrupted: SocketScope | None = None
 
     def __enter__(self) -> None:
-        self._interrupted = current_scope()
+        interrupted = current_scope()
+        self._interrupted = None if interrupted is None or interrupted.closed else interrupted  # or its end was
         _thread.scope = self._scope
 
     def __exit__(self, *error: object) -> None:

@@ -22,6 +22,7 @@ from ..errors import AcytooError, InvalidRequestError
 from ..protocol import Request
 from .connections import Connection, HTTPError, RawReply, TLSConnection, new_tls_context, pool_classes
 from .head import StrictHTTPResponse
+from .provenance import is_foreign
 from .proxies import Proxies
 from .sockets import SocketScope, current_scope, use_scope
 from .socks import socks_pool_classes
@@ -131,6 +132,8 @@ def _tls_context(verify: bool | str) -> ssl.SSLContext:
         try:
             context.load_verify_locations(**{"capath" if os.path.isdir(bundle) else "cafile": bundle})
         except OSError as error:
+            if is_foreign(error):
+                raise
             raise InvalidRequestError(f"{name} names no bundle of certificates: {bundle!r}") from error
     return context
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import inspect
+import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import textwrap
@@ -21,6 +23,7 @@ from typing import Any
 
 import pytest
 import responses
+import trustme
 from between_steps import file_of, interrupt_at_each_step, run_interrupted
 from fault_server import FaultServer, held, told, wait_for
 from lifetimes import no_collector
@@ -317,6 +320,69 @@ def test_what_a_handler_raised_holds_no_stream_once_it_is_dropped(
             assert [each() for each in weak] == [None, None]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_over_tls_it_comes_out_as_itself_too(kind: type[Exception], tmp_path: Path) -> None:
+    """There, it goes through functions of Python's own sockets."""
+    authority, tls, own = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), kind("the job took too long")
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+
+    def give_up(signum: int, frame: FrameType | None) -> None:
+        raise own
+
+    with (
+        FakeServer(faults=[Fault.no_head()], tls=tls) as server,
+        Client(server.url, verify=str(tmp_path / "ca.pem"), retry=PATIENT) as client,
+        handled(give_up, lambda: server.requests),
+        pytest.raises(kind) as caught,
+    ):
+        client.complete("Hi")
+    assert caught.value is own
+
+
+def test_while_certificates_are_loaded_it_comes_out_as_itself_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    own, load = OSError("the job took too long"), ssl.SSLContext.load_verify_locations
+
+    def give_up(signum: int, frame: FrameType | None) -> None:
+        raise own
+
+    def interrupted(context: ssl.SSLContext, **where: Any) -> None:
+        signal.raise_signal(signal.SIGUSR1)
+        load(context, **where)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", interrupted)
+    before = signal.signal(signal.SIGUSR1, give_up)
+    try:
+        with Client("https://127.0.0.1:9") as client, pytest.raises(OSError, match="too long") as caught:
+            client.complete("Hi")
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert caught.value is own
+
+
+@pytest.mark.parametrize("kind", [TypeError, ValueError])
+def test_an_exception_of_a_signal_handler_is_no_fault_of_an_argument(
+    kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, write = kind("the job took too long"), json.dumps
+
+    def give_up(signum: int, frame: FrameType | None) -> None:
+        raise own
+
+    def interrupted(value: object, **options: Any) -> str:
+        signal.raise_signal(signal.SIGUSR1)
+        return write(value, **options)
+
+    monkeypatch.setattr(json, "dumps", interrupted)
+    before = signal.signal(signal.SIGUSR1, give_up)
+    try:
+        with Client("http://127.0.0.1:9") as client, pytest.raises(kind) as caught:
+            client.stream([{"role": "user", "content": "Hi"}])
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert caught.value is own
+
+
 def test_what_the_caller_was_handling_is_left_as_it_was() -> None:
     """An error of ours that is raised meanwhile has it as a context, but it is not ours to change."""
     with FakeServer(faults=[Fault.drop()] * 9) as server, Client(server.url, retry=1) as client:
@@ -447,6 +513,27 @@ def test_a_signal_handler_may_close_the_client_at_any_moment() -> None:
         print(closed > 300)
         """)
     assert said == "True"
+
+
+def test_a_signal_handler_may_make_a_call_of_its_own() -> None:
+    """It runs while a reply's head is waited for, and the interrupted call goes on as if nothing had been."""
+    called = threading.Event()
+
+    def reply(request: dict[str, Any]) -> str:
+        if request["messages"][-1]["content"] == "Wait":
+            assert called.wait(10)
+        return "Hello"
+
+    with FakeServer(reply) as server, Client(server.url, retry=1) as client:
+
+        def call(signum: int, frame: FrameType | None) -> None:
+            assert client.complete("Hi") == "Hello"
+            called.set()
+
+        stream = client.stream("Wait")
+        with handled(call, lambda: server.requests):
+            assert stream.read() == "Hello"
+        assert stream.whole
 
 
 def test_a_finaliser_never_stops_an_event_loop() -> None:
