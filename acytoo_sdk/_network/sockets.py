@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from .._options import Timeout
@@ -86,8 +87,10 @@ def _from_now(limit: float | None) -> float | None:
 class SocketScope:
     """What a cancel scope is to tasks, for the socket of one attempt: its limits, and its end from any thread.
 
-    Who does something to the socket takes it out of its place, and puts it back; who finds nothing there goes without.
-    Nobody waits: a finaliser, or a signal handler, may abort what the code that it interrupts is closing.
+    Who does something to the socket has the turn meanwhile; who finds another at it goes without, and leaves it to that
+    one to close what is to be closed. So the number of a socket is not given away while somebody is just using it:
+    `shutdown` would reach a stranger's connection. Nobody waits: a finaliser, or a signal handler, may abort what the
+    code that it interrupts is closing.
 
     Args:
         limits: of the attempt.
@@ -109,8 +112,10 @@ class SocketScope:
         self.late = False
         self.reply: http.client.HTTPResponse | None = None
         self.framing: FramingReader = CloseDelimitedReader()
-        self._place: list[socket.socket] = []  # where the socket is, while nobody has taken it out
         self.closed = False
+        self._socket: socket.socket | None = None  # which carries the attempt
+        self._queue: list[object] = []  # of those who want to do something to it: the first one has the turn
+        self._to_close: list[Callable[[], None]] = []  # by whoever has the turn
 
     def abort(self) -> None:
         """Ends the attempt from any thread: who reads wakes at once, and nothing read from now on is used."""
@@ -130,7 +135,7 @@ class SocketScope:
     def adopt(self, sock: socket.socket) -> None:
         """From now on this socket carries the attempt."""
         sock.scope = self  # type: ignore[attr-defined]
-        self._place = [sock]
+        self._socket = sock
         self.check()
 
     def release(self) -> None:
@@ -139,12 +144,16 @@ class SocketScope:
         Raises:
             ConnectionAbortedError: the attempt was aborted, and the socket is of no more use.
         """
-        sock = _taken_out(self._place)
-        if sock is None or self.aborted:
-            self._place += [sock] if sock is not None else []  # for `close`
-            raise ConnectionAbortedError("cancelled")
-        sock.scope = None  # type: ignore[attr-defined]
-        self.reply = None
+        mine = object()
+        try:
+            self._queue.append(mine)
+            sock = self._socket
+            if self._queue[0] is not mine or self.aborted or sock is None:
+                raise ConnectionAbortedError("cancelled")
+            self._socket = sock.scope = None  # type: ignore[attr-defined]
+            self.reply = None
+        finally:
+            self._leave(mine)
 
     def close(self) -> None:
         """Closes the socket, for the thread that reads; after `release`, nothing is left to close."""
@@ -152,8 +161,14 @@ class SocketScope:
         reply, self.reply = self.reply, None
         if reply is not None:
             reply.close()
-        if (sock := _taken_out(self._place)) is not None:
+        sock, self._socket = self._socket, None
+        if sock is not None:
             sock.close()
+
+    def close_in_turn(self, close: Callable[[], None]) -> None:
+        """Closes a socket of this attempt, or has it closed by whoever is just doing something to it."""
+        self._to_close.append(close)
+        self._close_what_is_left()
 
     def connect(self, host: str, port: int, options: list[tuple[int, int, int | bytes]]) -> socket.socket:
         """A socket connected to the first address of a host that answers; they share the time that is left."""
@@ -211,25 +226,32 @@ class SocketScope:
 
     def _use_socket(self, use: Callable[[socket.socket], object]) -> None:
         """Does something to the socket, unless somebody else is just doing something to it."""
-        place = self._place
-        if (sock := _taken_out(place)) is None:
-            return
+        mine = object()
         try:
-            use(sock)
+            self._queue.append(mine)
+            if self._queue[0] is mine and (sock := self._socket) is not None:
+                use(sock)
         except OSError as error:
             if error.errno is None:  # not the system's word that it is not connected yet, or closed already
                 raise
         finally:
-            place.append(sock)
-            if self.closed and (left := _taken_out(place)) is not None:  # whoever closes it did not find it meanwhile
-                left.close()
+            self._leave(mine)
 
+    def _leave(self, mine: object) -> None:
+        """The end of a turn, or of the wish for one."""
+        with suppress(ValueError):  # a signal handler raised before it was queued
+            self._queue.remove(mine)
+        if self._to_close and not self._queue:  # the last one to leave sees what all the others left
+            self._close_what_is_left()
 
-def _taken_out(place: list[socket.socket]) -> socket.socket | None:
-    try:
-        return place.pop()
-    except IndexError:
-        return None
+    def _close_what_is_left(self) -> None:
+        mine = object()
+        try:
+            self._queue.append(mine)
+            while self._queue[0] is mine and self._to_close:
+                self._to_close.pop()()
+        finally:
+            self._leave(mine)
 
 
 class Limited(socket.socket):
@@ -275,6 +297,13 @@ class Limited(socket.socket):
         if self.scope is not None and data:  # TLS inside TLS sends nothing whenever it has received
             self._limit(self.scope.time_left())
         super().sendall(data, flags)
+
+    def close(self) -> None:
+        """Closes it, as soon as nobody is just doing something to it; once it was released, nobody does."""
+        if (scope := self.scope) is None:
+            super().close()
+        else:
+            scope.close_in_turn(super().close)
 
     def _limit_receive(self, seconds: float | None) -> None:
         self._limit(seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -11,7 +12,7 @@ import pytest
 from between_steps import file_of, interrupt_at_each_step, run_interrupted
 
 from acytoo_sdk import Timeout
-from acytoo_sdk._network.sockets import Limits, SocketScope
+from acytoo_sdk._network.sockets import LimitedSocket, Limits, SocketScope
 
 
 class Pair:
@@ -31,14 +32,10 @@ class Pair:
         return self.other.recv(1) == b"x"
 
 
-class Scoped(socket.socket):
-    scope: SocketScope | None = None
-
-
 @contextmanager
 def pair() -> Iterator[Pair]:
     one = Pair()
-    one.carried = Scoped(fileno=one.carried.detach())
+    one.carried = LimitedSocket(fileno=one.carried.detach())
     try:
         one.scope.adopt(one.carried)
         yield one
@@ -100,6 +97,49 @@ def test_closing_at_any_step_of_an_abort_leaves_a_closed_socket() -> None:
             return steps
 
     assert interrupt_at_each_step(attempt) > 10
+
+
+def close_by_urllib3(one: Pair) -> None:
+    one.carried.close()
+
+
+def close_by_the_last_file(one: Pair) -> None:
+    file = one.carried.makefile("rb")
+    one.carried.close()
+    file.close()
+
+
+def close_inside_tls(one: Pair) -> None:
+    """TLS takes the descriptor over into a socket of its own."""
+    one.carried = LimitedSocket(fileno=one.carried.detach())
+    with pytest.raises(ConnectionAbortedError):
+        one.scope.adopt(one.carried)
+    one.carried.close()
+
+
+@pytest.mark.parametrize(
+    "close", [lambda one: one.scope.close(), close_by_urllib3, close_by_the_last_file, close_inside_tls]
+)
+def test_a_socket_is_not_closed_while_an_abort_shuts_it_down(
+    close: Callable[[Pair], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its number would be another's by then, a new connection's perhaps, and that would be shut down."""
+    shut_down = socket.socket.shutdown
+    numbers: list[int] = []
+
+    def shut_down_late(sock: socket.socket, how: int) -> None:
+        closing = threading.Thread(target=close, args=[one])
+        closing.start()
+        closing.join()
+        numbers.append(one.carried.fileno())
+        shut_down(one.carried, how)
+
+    with pair() as one:
+        number = one.carried.fileno()
+        monkeypatch.setattr(socket.socket, "shutdown", shut_down_late)
+        one.scope.abort()
+        assert numbers == [number]
+        _assert_closed(one)
 
 
 def test_an_abort_at_any_step_of_a_release_is_told_or_spares_the_socket() -> None:
