@@ -37,6 +37,7 @@ class Stream(BaseStream, Generator[str, None, None]):
     def __init__(self, call: Call, display: Display) -> None:
         super().__init__(call, display)
         self._pieces = _pieces(call)
+        self._closing = False  # or closed
 
     def __next__(self) -> str:
         try:
@@ -47,8 +48,10 @@ class Stream(BaseStream, Generator[str, None, None]):
         except ValueError as error:
             if not _runs_elsewhere(error):
                 raise
-            # The other thread reads, or ends a cancelled stream at this moment.
+            # The other thread reads, or ends the stream at this moment.
             self._call.raise_if_cancelled()
+            if self._closing:
+                raise StopIteration from None
             raise InvalidRequestError(
                 "This stream is being read by another thread: one thread reads at a time"
             ) from None
@@ -68,6 +71,7 @@ class Stream(BaseStream, Generator[str, None, None]):
 
     def close(self) -> None:
         """Ends the stream and closes its connection; the text stays. While another thread reads, it is a `cancel()`."""
+        self._closing = True
         try:
             self._pieces.close()
         except ValueError as error:

@@ -20,7 +20,6 @@ from acytoo_sdk import (
     AsyncClient,
     Client,
     ClientClosedError,
-    InvalidRequestError,
     Stream,
     StreamCancelledError,
     Timeout,
@@ -178,8 +177,6 @@ class Worker:
 
     async def _be_closed(self, reading: Reading) -> None:
         reading.allowed, reading.may_be_short = (*reading.allowed, StreamCancelledError), True
-        if isinstance(reading.stream, Stream):  # another thread may be closing it just when a piece is asked for here
-            reading.allowed = (*reading.allowed, InvalidRequestError)
         self._exposed.show_end(reading.stream)
         await _pull(reading)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc
 import copy
+import threading
 import traceback
 import types
 import weakref
@@ -28,6 +29,7 @@ from acytoo_sdk import (
     UnexpectedReplyError,
 )
 from acytoo_sdk._streams.base import call_of
+from acytoo_sdk._streams.call import Call
 from acytoo_sdk.testing import NOTICE, FakeServer, Fault, Gate
 
 BASE = "http://chat.example"
@@ -245,6 +247,28 @@ def test_ending_a_stream_early_closes_its_connection_at_once(end: str) -> None:
                 next(stream)
         assert list(stream) == []
         stream.close()
+
+
+def test_a_stream_has_ended_for_who_begins_to_read_while_another_thread_closes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    close = Call.close
+    seen: list[str] = []
+
+    def close_while_another_reads(call: Call) -> None:
+        if not seen:
+            reading = threading.Thread(target=lambda: seen.append(next(stream, "the end")))
+            reading.start()
+            reading.join()
+        close(call)
+
+    with FakeServer(PIECES, faults=[Fault.stall(after=1)]) as server, Client(server.url) as client:
+        stream = client.stream("Hi")
+        assert next(stream) == "Пр"
+        monkeypatch.setattr(Call, "close", close_while_another_reads)
+        stream.close()
+        assert seen == ["the end"]
+        assert (stream.text, stream.whole) == ("Пр", False)
 
 
 def test_close_twice_and_after_the_end_is_fine() -> None:
