@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import random
@@ -59,11 +60,7 @@ def _failed(plan: Plan, *, seconds: float, tls: ssl.SSLContext, bundle: str) -> 
             cwd=Path(__file__).parents[2],
             env={name: value for name, value in os.environ.items() if not name.startswith("ACYTOO_")},
         )
-        try:
-            out, said = process.communicate(timeout=seconds + _GRACE)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGABRT)  # for the tracebacks of all threads
-            out, said = process.communicate()
+        out, said = _outcome(process, seconds=seconds + _GRACE)
         faults = [f"in the server: {error!r}" for error in (*calm.errors, *rough.errors)]
     if process.returncode:
         faults.append(f"the round ended with {process.returncode}:\n{said}")
@@ -82,6 +79,17 @@ def _failed(plan: Plan, *, seconds: float, tls: ssl.SSLContext, bundle: str) -> 
         print(f"    {len(faults)} found; to repeat: {again}")
     sys.stdout.flush()
     return bool(faults)
+
+
+def _outcome(process: subprocess.Popen[str], *, seconds: float) -> tuple[str, str]:
+    """What a process wrote to its two outputs; it is ended when it takes too long."""
+    for _ in range(math.ceil(seconds)):  # one by one: a machine that stands still costs one of them
+        try:
+            return process.communicate(timeout=1)
+        except subprocess.TimeoutExpired:  # noqa: PERF203
+            pass
+    process.send_signal(signal.SIGABRT)  # for the tracebacks of all threads
+    return process.communicate()
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import anyio
 from acytoo_sdk import AcytooError, Client, InvalidRequestError, Stream
 
 from .judge import Judge, Reading
-from .plan import Plan, new_question, reply_to
+from .plan import Plan, reply_to, short_question
 
 
 class Exposed:
@@ -166,10 +166,12 @@ class Signals:
             self._call()
 
     def _call(self) -> None:
-        reading = Reading(new_question(time.monotonic_ns(), self._draw))
+        # What is interrupted must not be silent for too long.
+        reading = Reading(short_question(time.monotonic_ns(), self._draw), self._judge.pulse)
         try:
             reading.stream = self._client.stream(reading.question)
-            reading.pieces += reading.stream
+            for piece in reading.stream:
+                reading.receive(piece)
             reading.finished = True
         except AcytooError as error:
             self._judge.weigh(reading, error)
@@ -183,6 +185,7 @@ def fork(stream: Any, client: Client, judge: Judge, draw: random.Random) -> None
     A child that leaves by `sys.exit` goes through all the frames, finalisers and exit functions of its parent.
     """
     by_exit = isinstance(stream, Stream) and draw.random() < 0.5  # beside a loop, it would close the parent's poll
+    began = time.monotonic()
     child = os.fork()
     if child == 0:
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
@@ -197,7 +200,7 @@ def fork(stream: Any, client: Client, judge: Judge, draw: random.Random) -> None
         os._exit(0)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     judge.count("forked")
-    if code:
+    if code and not judge.pulse.stood_still_since(began):  # its alarm goes on meanwhile
         judge.blame(f"a forked child ended with {code}, {by_exit=}")
 
 

@@ -18,6 +18,7 @@ from acytoo_sdk import (
     AcytooError,
     APIConnectionError,
     APIStatusError,
+    APITimeoutError,
     AsyncClient,
     AsyncStream,
     Client,
@@ -32,7 +33,39 @@ HARM = (APIConnectionError, APIStatusError, UnexpectedReplyError, StreamInterrup
 """What the replies of a server that goes wrong may end in."""
 
 _LONGEST = 3000  # characters of what is told
-_PATIENCE = 12.0  # seconds until a stream that is read must end, and what was let go must be gone
+_PATIENCE = 12.0  # seconds that a stream which is read may be silent, and what was let go may still be there
+_TICK = 0.02  # seconds
+_STANDSTILL = 5.0  # seconds
+
+
+class Pulse(threading.Thread):
+    """A clock that is late wherever threads have no turn, as the streams are: on it, nothing but a hang takes long.
+
+    A virtual machine may stand still for a minute, and the monotonic clock goes on.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(name="pulse", daemon=True)
+        self._ticks = 0
+        self._last_tick = self._end_of_standstill = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """What it shows."""
+        return self._ticks * _TICK
+
+    def stood_still_since(self, moment: float) -> bool:
+        """Whether nothing ran for some seconds after a moment of the monotonic clock."""
+        return self._end_of_standstill > moment or time.monotonic() - self._last_tick > _STANDSTILL
+
+    def run(self) -> None:
+        while True:
+            time.sleep(_TICK)
+            self._ticks += 1
+            now = time.monotonic()
+            if now - self._last_tick > _STANDSTILL:
+                self._end_of_standstill = now
+            self._last_tick = now
 
 
 @dataclass
@@ -41,6 +74,7 @@ class Reading:
 
     Attributes:
         question: what is asked.
+        pulse: the clock for its silences.
         allowed: the errors it may end in.
         stream: None before it is made, and after it was dropped.
         pieces: what it handed out.
@@ -51,6 +85,7 @@ class Reading:
     """
 
     question: str
+    pulse: Pulse
     allowed: tuple[type[AcytooError], ...] = ()
     stream: Any = None
     pieces: list[str] = field(default_factory=list)
@@ -59,11 +94,30 @@ class Reading:
     may_be_cut: bool = False
     began: float = field(default_factory=time.monotonic)
     _dropped_text: str = ""
+    _heard: float = 0.0  # when it began, or something happened last, on the pulse
+    _longest_silence: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._heard = self.pulse.seconds
 
     @property
     def text(self) -> str:
         """Of the stream, or what it was when that was dropped."""
         return self._dropped_text if self.stream is None else str(self.stream.text)
+
+    @property
+    def longest_silence(self) -> float:
+        """Seconds in which nothing happened."""
+        return max(self._longest_silence, self.pulse.seconds - self._heard)
+
+    def receive(self, piece: str) -> None:
+        """It handed out a piece."""
+        self.pieces.append(piece)
+        self.hear()
+
+    def hear(self) -> None:
+        """Something happened: no silence goes on."""
+        self._longest_silence, self._heard = self.longest_silence, self.pulse.seconds
 
     def drop(self) -> None:
         """Lets the stream go, unless it was read to its end."""
@@ -77,9 +131,11 @@ class Judge:
 
     Attributes:
         faults: what must not be.
+        pulse: the clock for what may take long.
     """
 
     def __init__(self) -> None:
+        self.pulse = Pulse()
         self.faults: list[str] = []
         self._outcomes: deque[str] = deque()
 
@@ -113,6 +169,7 @@ class Judge:
 
     def listen(self) -> None:
         """From now on, what nobody can catch is blamed, too: errors in threads, in finalisers, and in event loops."""
+        self.pulse.start()
         threading.excepthook = lambda caught: self._blame_uncaught("a thread", caught.exc_value)
         sys.unraisablehook = lambda caught: self._blame_uncaught(repr(caught.object), caught.exc_value)
         logging.getLogger().addHandler(_Log(self))
@@ -134,10 +191,12 @@ def _weighed(reading: Reading, error: Exception | None, raised: Exception | None
         return "handler's", "" if text.startswith(joined) else "pieces are not in the text"
     if raised is not None and not _was_dropped(raised, error):
         return outcome, f"the handler's {raised!r} was lost"
-    if (took := time.monotonic() - reading.began) > _PATIENCE:
-        return outcome, f"it took {took:.1f} s"
+    if (silence := reading.longest_silence) > _PATIENCE:
+        return outcome, f"it was silent for {silence:.1f} s"
     if text != joined:
         return outcome, f"the pieces {joined!r} are not the text {text!r}"
+    if isinstance(error, APITimeoutError) and reading.pulse.stood_still_since(reading.began):
+        return outcome, ""  # the client's limits run out while nothing runs
     if isinstance(error, AcytooError):
         if not isinstance(error, reading.allowed):
             return outcome, "there was no reason for this error"
@@ -193,9 +252,9 @@ class Leftovers:
         self._before = _present()
 
     def check(self, judge: Judge) -> None:
-        deadline = time.monotonic() + _PATIENCE
+        deadline = judge.pulse.seconds + _PATIENCE
         while left := _present() - self._before:
-            if time.monotonic() > deadline:
+            if judge.pulse.seconds > deadline:
                 return judge.blame(f"left behind: {sorted(left)}")
             gc.collect()
             time.sleep(0.02)

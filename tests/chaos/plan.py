@@ -126,7 +126,12 @@ class Plan:
 
 def new_question(number: int, draw: random.Random) -> str:
     """One that no other is like; it says how many pieces its reply has."""
-    return f"{number}:{_MANY if draw.random() < 0.03 else draw.randint(1, 12)}"
+    return long_question(number) if draw.random() < 0.03 else short_question(number, draw)
+
+
+def short_question(number: int, draw: random.Random) -> str:
+    """One whose reply has few pieces."""
+    return f"{number}:{draw.randint(1, 12)}"
 
 
 def long_question(number: int) -> str:

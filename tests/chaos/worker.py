@@ -101,7 +101,8 @@ class Worker:
     async def _do_with_shared_client(self) -> None:
         rough = self._draw.random() < 0.4
         client = self._clients.rough if rough else self._clients.calm
-        reading = Reading(new_question(next(_numbers), self._draw), HARM if rough else (), may_be_cut=rough)
+        question, pulse = new_question(next(_numbers), self._draw), self._judge.pulse
+        reading = Reading(question, pulse, HARM if rough else (), may_be_cut=rough)
         talk = self._talks[client] if self._draw.random() < 0.3 else None
         act, around = self._draw.choice(self._acts), self._around()
         if act == self._drop and self._draw.random() < 0.5:
@@ -125,7 +126,8 @@ class Worker:
 
     async def _do_with_client_of_its_own(self) -> None:
         """Which others close meanwhile."""
-        reading = Reading(new_question(next(_numbers), self._draw), (StreamCancelledError, ClientClosedError))
+        question, pulse = new_question(next(_numbers), self._draw), self._judge.pulse
+        reading = Reading(question, pulse, (StreamCancelledError, ClientClosedError))
         client = self._clients.new()  # here: it looks for a file, and `os.path.exists` would catch an OSError
 
         async def ask() -> None:
@@ -184,6 +186,7 @@ class Worker:
         assert self._forking is not None
         await _pull(reading, 1)
         fork(reading.stream, self._forking, self._judge, self._draw)
+        reading.hear()
         await _pull(reading)
 
 
@@ -196,7 +199,7 @@ async def _pull(reading: Reading, most: int | None = None) -> None:
         except (StopIteration, StopAsyncIteration):
             reading.finished = True
             return
-        reading.pieces.append(piece)
+        reading.receive(piece)
 
 
 async def _end(thing: Any) -> None:
