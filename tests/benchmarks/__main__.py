@@ -8,10 +8,11 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .rows import ROWS, Line, play
+from .contest import Line, play
+from .rows import ROWS
 from .server import running
 
-_FORMAT = "{:<42} {:<29} {:>11} {:>7} {:>8} {:>7} {:>9}  {}"
+_FORMAT = "{:<47} {:<29} {:>11} {:>7} {:>8} {:>14} {:>7} {:>9}  {}"
 
 
 def main() -> int:
@@ -21,13 +22,13 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one round each")
     parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=f"one of: {', '.join(names)}")
     arguments = parser.parse_args()
-    print(_FORMAT.format("row", "contender", "figure", "server", "compared", "bar", "and then", ""))
+    print(_FORMAT.format("row", "contender", "figure", "server", "compared", "spread", "bar", "and then", ""))
     failed = False
-    with running() as url:
+    with running() as served:
         for row in ROWS:
             if arguments.only and row.name not in arguments.only:
                 continue
-            for line in play(row, url, quick=arguments.quick):
+            for line in play(row, served, quick=arguments.quick):
                 print(_shown(line), flush=True)
                 failed |= isinstance(line, Line) and line.verdict == "FAILED"
     return int(failed)
@@ -40,9 +41,10 @@ def _shown(line: Line | str) -> str:
     return _FORMAT.format(
         line.title,
         line.contender,
-        line.figure,
+        f"{_number(line.figure)} {line.unit}",
         "" if line.server is None else f"{line.server:.0%}",
         _number(line.compared),
+        "..".join(map(_number, line.spread)),
         _number(bar),
         _number(then),
         line.verdict,
@@ -50,7 +52,9 @@ def _shown(line: Line | str) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
+    if value is None:
+        return ""
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 if __name__ == "__main__":

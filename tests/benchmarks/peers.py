@@ -6,10 +6,13 @@ request to the same server, with limits on connecting and on silence, and keep t
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 
 CONNECT, SILENCE = 5.0, 30.0
+KEPT = 600.0  # seconds that a connection is kept: longer than the other contenders' turns take together
+AUTHORITY = "SSL_CERT_FILE"  # the environment variable in which OpenSSL, and so aiohttp, looks for whom to trust
 CROWD = 1000  # connections that a peer may have at a time
 _PAYLOAD = {
     "key": "",
@@ -41,7 +44,7 @@ def acytoo_async(url: str) -> Async:
     from acytoo_sdk import AsyncClient
 
     clients: dict[str, AsyncClient] = {}
-    first = AsyncClient(url, max_streams=CROWD)
+    first = AsyncClient(url, max_streams=CROWD, verify=os.environ.get(AUTHORITY, True))
 
     def pieces(path: str) -> AsyncIterator[str | bytes]:
         if path not in clients:
@@ -66,7 +69,9 @@ def httpx(url: str) -> Blocking:
 def httpx_async(url: str) -> Async:
     import httpx
 
-    limits = httpx.Limits(max_connections=CROWD, max_keepalive_connections=CROWD)
+    limits = httpx.Limits(
+        max_connections=CROWD, max_keepalive_connections=20
+    )  # its default: it takes seconds to choose from more
     client = httpx.AsyncClient(timeout=httpx.Timeout(SILENCE, connect=CONNECT), limits=limits, trust_env=False)
 
     async def pieces(path: str) -> AsyncIterator[str | bytes]:
@@ -85,7 +90,8 @@ def aiohttp(url: str) -> Async:
     async def pieces(path: str) -> AsyncIterator[str | bytes]:
         if not sessions:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=SILENCE)
-            sessions.append(aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=CROWD)))
+            connector = aiohttp.TCPConnector(limit=CROWD, keepalive_timeout=KEPT)
+            sessions.append(aiohttp.ClientSession(timeout=timeout, connector=connector))
         async with sessions[0].post(url + path, json=_PAYLOAD) as response:
             async for data, _ in response.content.iter_chunks():
                 yield data
@@ -166,3 +172,4 @@ ASYNC: dict[str, Callable[[str], Async]] = {
     "aiohttp": aiohttp,
     "openai": openai_async,
 }
+TRIO: dict[str, Callable[[str], Async]] = {"acytoo async trio": acytoo_async}

@@ -1,108 +1,9 @@
-"""The rows: who does what, and how fast this package has to be at it. The bars are the design's.
-
-A round lets every contender run once, in turn; a ratio is the median of the rounds' ratios, so that whatever else the
-machine does falls on all of them alike.
-"""
+"""The rows: who does what, and how fast this package has to be at it. The bars are the design's."""
 
 from __future__ import annotations
 
-import http.client
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from functools import partial
-from statistics import median
-
+from .contest import Bar, Measure, Row
 from .server import ALONE_CHUNKS, FAST_CHUNKS, FRAMINGS, STAMP
-from .tasks import Figures
-from .worker import PeerMissingError, Worker
-
-
-@dataclass(frozen=True)
-class Bar:
-    """What is to be reached, and what should be reached then; None for nothing."""
-
-    reach: float | None
-    then: float | None = None
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One figure of a row.
-
-    Attributes:
-        figure: its name in what a round returns.
-        title: for people.
-        unit: for people.
-        scale: from what a round returns to the unit.
-        absolute: the bar for the figure itself, in its unit.
-        bars: by contender, the bar for the ratio of our figure to theirs.
-    """
-
-    figure: str
-    title: str
-    unit: str
-    scale: float = 1.0
-    absolute: Bar | None = None
-    bars: dict[str, Bar] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One contest.
-
-    Attributes:
-        name: for the command line.
-        contenders: peers, or statements for a fresh interpreter. The first is this package.
-        rounds: how many; a quick run has one.
-        measures: what is compared.
-        task: what the peers do; "" where the contenders are statements.
-        path: what they post to.
-        characters: how many every contender must receive; None for any number.
-    """
-
-    name: str
-    contenders: tuple[str, ...]
-    rounds: int
-    measures: tuple[Measure, ...]
-    task: str = ""
-    path: str = ""
-    characters: int | None = None
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of the table: a figure, and what it is compared with.
-
-    Attributes:
-        title: of the measure.
-        contender: whose figure it is.
-        figure: with its unit.
-        server: how much of the time the server was busy, from 0 to 1; None where there is none.
-        compared: our ratio to this contender, or our own figure; None where there is no more than the figure.
-        bar: for `compared`.
-    """
-
-    title: str
-    contender: str
-    figure: str
-    server: float | None
-    compared: float | None
-    bar: Bar | None
-
-    @property
-    def verdict(self) -> str:
-        """Which bars are reached; "" where there is none."""
-        if self.compared is None or self.bar is None:
-            return ""
-        if self.bar.reach is not None and self.compared > self.bar.reach:
-            return "FAILED"
-        if self.bar.then is not None and self.compared > self.bar.then:
-            return "reached, but not what then"
-        return "reached"
 
 
 def _per_chunk(chunks: int, how: str, **bars: Bar) -> tuple[Measure, ...]:
@@ -114,8 +15,47 @@ def _delay(framing: str) -> tuple[Measure, ...]:
     return (Measure("delay", f"delay of a paced piece, {framing}", "ms", 1e3, absolute=Bar(5.0)),)
 
 
+def _streams(
+    name: str,
+    contenders: tuple[str, ...],
+    number: int,
+    path: str,
+    pieces: int,
+    *,
+    cpu: dict[str, Bar] | None = None,
+    delay: Bar | None = None,
+    threads: Bar | None = None,
+    memory: Bar | None = None,
+    opening: Bar | None = None,
+    tls: bool = False,
+) -> Row:
+    which = ("one stream" if number == 1 else f"{number:,} streams") + (", TLS" if tls else "")
+    measures = (
+        Measure("cpu of a piece", f"CPU a piece, {which}", "us", 1e6, bars=cpu or {}),
+        Measure("delay", f"delay, {which}", "ms", 1e3, absolute=delay),
+        Measure("late delay", f"delay, the 99th percentile, {which}", "ms", 1e3),
+        Measure("rate", f"pieces a second each, {which}", ""),
+        Measure("threads", f"threads, {which}", "", absolute=threads),
+        Measure("memory", f"memory a stream, {which}", "KB", 1e-3, absolute=memory),
+        Measure("cpu of opening", f"CPU a stream, opening {which}", "ms", 1e3, absolute=opening),
+        Measure("wall of opening", f"wall, opening {which}", "s"),
+    )
+    return Row(
+        name,
+        contenders,
+        3,
+        measures if number >= 200 else measures[:4],  # what few streams have is mostly what the first one needs for all
+        f"{number} streams",
+        path,
+        number * pieces * STAMP,
+        warmups=1,
+        tls=tls,
+    )
+
+
 _PEERS = ("acytoo", "httpx", "requests", "read1", "socket")
 _ASYNC_PEERS = ("acytoo async", "httpx async", "aiohttp")
+_STREAMS_PEERS = ("acytoo async", "acytoo async trio", "aiohttp", "requests")
 _BLOCKING_BAR, _ASYNC_BAR = Bar(0.75, 0.5), Bar(1.0, 0.5)
 _IMPORT, _INTERPRETER = "import acytoo_sdk", "pass"
 
@@ -139,14 +79,6 @@ ROWS = (
         "/fast",
     ),
     Row(
-        "async-alone",
-        _ASYNC_PEERS,
-        5,
-        _per_chunk(ALONE_CHUNKS, "5,000 one by one", httpx_async=Bar(None, 1.0)),
-        "drain",
-        "/alone",
-    ),
-    Row(
         "first-text",
         ("acytoo", "requests", "httpx"),
         15,
@@ -164,27 +96,47 @@ ROWS = (
         for framing in FRAMINGS
         for peer in ("acytoo", "acytoo async")
     ),
-    Row(
-        "crowd-200",
-        ("acytoo async", "httpx async"),
-        5,
-        (Measure("cpu", "CPU of 200 streams", "s", bars={"httpx async": Bar(0.7, 0.5)}),),
-        "crowd of 200",
-        "/paced/60/20/chunked",
-        200 * 60 * STAMP,
+    _streams(
+        "streams-1",
+        (*_STREAMS_PEERS, "httpx async"),
+        1,
+        "/alone",
+        ALONE_CHUNKS,
+        cpu={"aiohttp": Bar(1.1, 0.8), "httpx async": Bar(None, 1.0)},
+        delay=Bar(1.0),
     ),
-    Row(
-        "crowd-1000",
-        ("acytoo async", "requests"),
-        5,
-        (
-            Measure("wall", "wall of 1,000 streams", "s", bars={"requests": Bar(1.3, 1.15)}),
-            Measure("cpu", "CPU of 1,000 streams", "s"),
-            Measure("memory", "memory of each of 1,000 streams", "KB", 1e-3, absolute=Bar(100.0)),
-        ),
-        "crowd of 1000",
-        "/paced/50/10/chunked",
-        1000 * 50 * STAMP,
+    _streams(
+        "streams-20",
+        (*_STREAMS_PEERS, "httpx async"),
+        20,
+        "/paced/70/20/chunked",
+        70,
+        cpu={"aiohttp": Bar(1.6, 1.3)},
+        delay=Bar(1.0),
+    ),
+    _streams(
+        "streams-200",
+        (*_STREAMS_PEERS, "httpx async"),
+        200,
+        "/paced/90/20/chunked",
+        90,
+        cpu={"aiohttp": Bar(0.9, 0.7)},
+        delay=Bar(5.0),
+        threads=Bar(4),
+        memory=Bar(45.0),
+    ),
+    _streams("streams-200-tls", ("acytoo async", "aiohttp"), 200, "/paced/90/20/chunked", 90, tls=True),
+    _streams(
+        "streams-1000",
+        _STREAMS_PEERS,  # httpx has not opened as many when the first ones end
+        1000,
+        "/paced/60/10/chunked",
+        60,
+        cpu={"aiohttp": Bar(0.9, 0.7)},
+        delay=Bar(10.0),
+        threads=Bar(4),
+        memory=Bar(40.0),
+        opening=Bar(1.3, 0.8),
     ),
     Row(
         "import",
@@ -210,65 +162,3 @@ ROWS = (
         "/big",
     ),
 )
-
-
-def play(row: Row, url: str, *, quick: bool) -> Iterator[Line | str]:
-    """Plays a row; yields its lines, and a sentence for each contender that is missing."""
-    with ExitStack() as stack:
-        contenders: dict[str, Callable[[], Figures]] = {}
-        for name in row.contenders:
-            if row.task:
-                worker = stack.enter_context(Worker(name, task=row.task, path=row.path, url=url))
-                contenders[name] = partial(_round, worker, url)
-            else:
-                contenders[name] = partial(_interpret, name)
-        results: dict[str, list[Figures]] = {name: [] for name in contenders}
-        for _ in range(1 if quick else row.rounds):
-            for name in list(contenders):
-                try:
-                    figures = contenders[name]()
-                except PeerMissingError as missing:
-                    yield str(missing)
-                    del contenders[name], results[name]
-                    continue
-                if row.characters is not None and figures["characters"] != row.characters:
-                    raise RuntimeError(f"{name} lost text: {figures['characters']} of {row.characters} characters")
-                results[name].append(figures)
-    for measure in row.measures:
-        yield from _lines(measure, results, ours=results[row.contenders[0]])
-
-
-def _lines(measure: Measure, results: dict[str, list[Figures]], *, ours: list[Figures]) -> Iterator[Line]:
-    for name, figures in results.items():
-        values = [each[measure.figure] * measure.scale for each in figures]
-        compared, bar = None, measure.bars.get(name)
-        if figures is not ours:
-            compared = median(
-                our[measure.figure] / max(their[measure.figure], 1e-9) for our, their in zip(ours, figures, strict=True)
-            )
-        elif measure.absolute is not None:
-            compared, bar = median(values), measure.absolute
-        busy = [each["server"] for each in figures if "server" in each]
-        figure = f"{median(values):.3g} {measure.unit}"
-        yield Line(measure.title, name, figure, median(busy) if busy else None, compared, bar)
-
-
-def _round(worker: Worker, url: str) -> Figures:
-    before = _server_cpu(url)
-    figures = worker.round()
-    return {**figures, "server": (_server_cpu(url) - before) / figures["wall"]}
-
-
-def _server_cpu(url: str) -> float:
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
-    try:
-        connection.request("POST", "/cpu", body=b"")
-        return float(connection.getresponse().read())
-    finally:
-        connection.close()
-
-
-def _interpret(statement: str) -> Figures:
-    began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", statement], check=True)
-    return {"wall": time.perf_counter() - began}

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import time
 import tracemalloc
 from collections.abc import Awaitable, Callable
-from functools import cache
+from functools import partial
 from statistics import median
 
 from .peers import Async, Blocking
 from .server import STAMP
-
-Figures = dict[str, float]
+from .streams import Figures, streams, streams_async, streams_trio
 
 _CALLS = 100
+_STREAMS = (1, 20, 200, 1000)
 
 
 def drain(pieces: Blocking, path: str) -> Figures:
@@ -63,33 +61,6 @@ def _age(piece: str | bytes) -> float:
     return (time.monotonic_ns() - int(piece[-STAMP:])) / 1e9
 
 
-def crowd(pieces: Blocking, path: str, streams: int) -> Figures:
-    """Reads many paced replies at once, each in a thread."""
-    characters: list[float] = []
-    before = _memory_at_rest()
-
-    def read() -> None:
-        characters.append(drain(pieces, path)["characters"])
-
-    threads = [threading.Thread(target=read) for _ in range(streams)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return _crowd_figures(characters, streams, before)
-
-
-async def crowd_async(pieces: Async, path: str, streams: int) -> Figures:
-    """Reads many paced replies at once, each in a task."""
-    before = _memory_at_rest()
-    figures = await asyncio.gather(*(drain_async(pieces, path) for _ in range(streams)))
-    return _crowd_figures([each["characters"] for each in figures], streams, before)
-
-
-def _crowd_figures(characters: list[float], streams: int, before: float) -> Figures:
-    return {"characters": sum(characters), "memory": (_memory("VmHWM") - before) / streams}
-
-
 def memory(pieces: Blocking, path: str) -> Figures:
     """Reads one reply to its end, and takes its text: how many bytes each takes, for one character of the reply."""
     tracemalloc.start()
@@ -105,29 +76,18 @@ def memory(pieces: Blocking, path: str) -> Figures:
     return {"reading": reading / characters, "after": after / characters}
 
 
-@cache
-def _memory_at_rest() -> float:
-    """What this process took before its first crowd: later ones find the memory of those before them."""
-    return _memory("VmRSS")
-
-
-def _memory(name: str) -> float:
-    """A line of the kernel's figures on this process, in bytes; `VmHWM` is the highest `VmRSS` so far."""
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) * 1024.0 for line in status if line.startswith(name))
-
-
 BLOCKING: dict[str, Callable[[Blocking, str], Figures]] = {
     "drain": drain,
     "first text": first_text,
     "delays": delays,
     "memory": memory,
-    "crowd of 200": lambda pieces, path: crowd(pieces, path, 200),
-    "crowd of 1000": lambda pieces, path: crowd(pieces, path, 1000),
+    **{f"{number} streams": partial(streams, number=number) for number in _STREAMS},
 }
 ASYNC: dict[str, Callable[[Async, str], Awaitable[Figures]]] = {
     "drain": drain_async,
     "delays": delays_async,
-    "crowd of 200": lambda pieces, path: crowd_async(pieces, path, 200),
-    "crowd of 1000": lambda pieces, path: crowd_async(pieces, path, 1000),
+    **{f"{number} streams": partial(streams_async, number=number) for number in _STREAMS},
+}
+TRIO: dict[str, Callable[[Async, str], Awaitable[Figures]]] = {
+    f"{number} streams": partial(streams_trio, number=number) for number in _STREAMS
 }
