@@ -27,7 +27,8 @@ class Cancellable(Protocol):
 class Pool:
     """A transport that is made when it is needed, anew after a fork; and the streams that use it, held weakly.
 
-    No lock is taken: a signal handler may close what it interrupts. So each step is one operation on a set, or a list.
+    No lock is taken: a signal handler may close what it interrupts. So each step is one operation on a set, a list or a
+    dictionary.
 
     Args:
         options: certificates and proxy are taken from here.
@@ -38,12 +39,7 @@ class Pool:
         self._options = options
         self._size = size
         self._closed = False
-        self._begin()
-
-    def _begin(self) -> None:
-        self._streams: set[weakref.ref[Cancellable]] = set()
-        self._transports: list[Transport] = []  # one, but for those that threads made at the same moment
-        self._process = os.getpid()  # last: who finds it set uses the rest
+        self._by_process: dict[int, _Shared] = {}
 
     def check_open(self) -> None:
         """Raises if it was closed.
@@ -56,8 +52,8 @@ class Pool:
 
     def add(self, stream: Cancellable) -> None:
         """Closing cancels this stream, if it still lives then."""
-        self._leave_to_parent()
-        self._streams.add(weakref.ref(stream, self._streams.discard))
+        streams = self._shared.streams
+        streams.add(weakref.ref(stream, streams.discard))
 
     def transport(self) -> Transport:
         """The transport of this process.
@@ -67,8 +63,7 @@ class Pool:
         """
         from .transport import Transport
 
-        self._leave_to_parent()
-        transports, options = self._transports, self._options
+        transports, options = self._shared.transports, self._options
         if not transports:
             transports.append(Transport(verify=options.verify, proxy=options.proxy.reveal(), connections=self._size))
         transport = transports[0]
@@ -77,15 +72,25 @@ class Pool:
 
     def close(self) -> None:
         """Closes every connection, and cancels the streams that have started; the others will say that it is closed."""
-        self._leave_to_parent()
         self._closed = True
-        for reference in self._streams.copy():
+        shared = self._shared
+        for reference in shared.streams.copy():
             if (stream := reference()) is not None and stream.started:
                 stream.cancel()
-        for transport in self._transports:
+        for transport in shared.transports:
             transport.close()
 
-    def _leave_to_parent(self) -> None:
-        """In a forked child: the connections, and the streams on them, are the parent's."""
-        if self._process != os.getpid():
-            self._begin()
+    @property
+    def _shared(self) -> _Shared:
+        """What is shared in this process; in a forked child, the connections, and the streams, are the parent's."""
+        process = os.getpid()
+        # Of several threads that come first at the same moment, all get what one of them made.
+        return self._by_process.get(process) or self._by_process.setdefault(process, _Shared())
+
+
+class _Shared:
+    """What the clients of one process share."""
+
+    def __init__(self) -> None:
+        self.streams: set[weakref.ref[Cancellable]] = set()
+        self.transports: list[Transport] = []  # one, but for those that threads made at the same moment

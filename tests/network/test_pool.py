@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import threading
 
 import pytest
@@ -64,7 +65,7 @@ def test_closing_cancels_the_streams_that_live_and_holds_none() -> None:
     shared.close()
 
     assert lives.cancelled == 1
-    assert len(shared._streams) == 1
+    assert len(shared._shared.streams) == 1
 
 
 def test_closing_at_any_step_of_asking_for_the_transport_ends_it() -> None:
@@ -90,13 +91,26 @@ def test_no_step_of_a_child_s_first_use_shows_the_parent_s_transport() -> None:
     def attempt(step: int) -> int:
         shared, seen = pool(), list[object]()
         of_parent = shared.transport()
-        shared._process = -1  # as a forked child finds it
+        shared._by_process[-1] = shared._by_process.pop(os.getpid())  # as a forked child finds it
         ask = {step: lambda: seen.append(shared.transport())}
         steps = run_interrupted(shared.transport, ask, file=file_of(Pool.transport))
         assert of_parent not in seen
         return steps
 
     assert interrupt_at_each_step(attempt) > 10
+
+
+def test_whoever_comes_first_in_a_child_at_the_same_moment_shares_what_is_closed() -> None:
+    """Two threads, or a signal handler in the middle of another stream's beginning."""
+
+    def attempt(step: int) -> int:
+        shared, first, second = pool(), Started(), Started()
+        steps = run_interrupted(lambda: shared.add(first), {step: lambda: shared.add(second)}, file=file_of(Pool.close))
+        shared.close()
+        assert (first.cancelled, second.cancelled) == (1, step < steps)
+        return steps
+
+    assert interrupt_at_each_step(attempt) > 5
 
 
 def test_closing_at_any_step_of_adding_a_stream_is_known_or_cancels_it() -> None:

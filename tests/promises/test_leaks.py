@@ -110,7 +110,7 @@ def measured(calls, expected=None):
     """How many threads, descriptors and blocks of memory there are after so many calls, once all has settled."""
     run(calls)
     for one_client in (client, async_client):
-        for transport in one_client._pool._transports:
+        for transport in one_client._pool._shared.transports:
             transport.close()  # the idle connections
     deadline = time.monotonic() + 10
     while (now := left()) != expected and time.monotonic() < deadline:

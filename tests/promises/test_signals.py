@@ -271,7 +271,7 @@ def test_a_call_goes_on_whole_wherever_another_is_made_inside_of_it(where: objec
         def attempt(step: int) -> int:
             replies: list[str] = []
             if step % 2:
-                for transport in client._pool._transports:
+                for transport in client._pool._shared.transports:
                     transport.close()  # so that it connects
             stream = client.stream("Hi")
             steps = run_interrupted(
