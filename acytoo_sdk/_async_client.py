@@ -12,7 +12,7 @@ from ._checks import check_count
 from ._options import RetryPolicy, Timeout
 from ._secrets import Secret, clears_frames
 from ._streams.async_stream import AsyncStream
-from ._streams.reader import ReaderPool
+from ._streams.openers import ReaderPool
 from ._streams.waker import run_in_thread
 from .protocol import MessageLike, Messages
 
@@ -34,7 +34,8 @@ class AsyncClient(BaseClient):
         base_url: scheme, host and maybe a path of your server, for instance "https://chat.example.com". Required with a
             key, a password or headers, wherever those come from.
         max_streams: how many streams run at once, over all loops; further ones wait for their turn, first come first
-            served, and their waiting counts into `Timeout.total`.
+            served, and their waiting counts into `Timeout.total`. Each takes a descriptor, of which a process often
+            may have 1,024, and about 30 KB; two threads or three read all of them.
         arguments: all the others are those of `Client`.
 
     Raises:
@@ -52,7 +53,7 @@ class AsyncClient(BaseClient):
         Hello!
     """
 
-    def __init__(self, base_url: str | None = None, *, max_streams: int = 100, **arguments: Unpack[Arguments]) -> None:
+    def __init__(self, base_url: str | None = None, *, max_streams: int = 500, **arguments: Unpack[Arguments]) -> None:
         given = Secret({"base_url": base_url, **arguments})
         del base_url, arguments
         self._max_streams = check_count("max_streams", max_streams)

@@ -30,7 +30,8 @@ from ._history import (
 )
 from ._options import Options, RetryPolicy, Timeout
 from ._streams.base import BaseStream, Printer, call_of
-from ._streams.call import Call, CallState
+from ._streams.call import Call
+from ._streams.lifecycle import CallState
 from .errors import InvalidRequestError
 from .protocol import Message, MessageLike, Messages
 

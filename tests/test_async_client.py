@@ -114,8 +114,8 @@ def test_two_loops_in_two_threads_share_one_client_and_its_places() -> None:
         for thread in threads:
             thread.start()
         server.wait_until(lambda: len(server.requests) == 4)
-        assert wait_for(lambda: len(client._readers._queue) == 2)
-        assert len(server.requests) == readers() == 4, "the places are counted over all loops"
+        assert wait_for(lambda: client._readers.waiting == 2)
+        assert len(server.requests) == 4, "the places are counted over all loops"
         gate.open()
         for thread in threads:
             thread.join()
@@ -245,12 +245,12 @@ async def test_streams_beyond_the_limit_wait_first_come_first_served() -> None:
                 await until(lambda: gate.waiting == 5)
                 for number in range(5, 12):
                     tasks.start_soon(ask, number)
-                    await until(lambda number=number: len(client._readers._queue) == number - 4)  # type: ignore[misc]
+                    await until(lambda number=number: client._readers.waiting == number - 4)  # type: ignore[misc]
                 tasks.start_soon(cancelled_while_waiting, client, impatient)
-                await until(lambda: len(client._readers._queue) == 8)
+                await until(lambda: client._readers.waiting == 8)
             impatient.cancel()
-            await until(lambda: len(client._readers._queue) == 7)
-            assert (len(server.requests), readers()) == (5, 5)
+            await until(lambda: client._readers.waiting == 7)
+            assert len(server.requests) == 5
             for number in range(5, 12):  # one reply ends, one begins
                 gate.release()
                 await until(lambda number=number: len(order) == number + 1)  # type: ignore[misc]
@@ -281,11 +281,11 @@ async def test_waiting_for_a_turn_counts_into_total() -> None:
             assert (raised.value.phase, stream.stats.attempts, len(server.requests)) == ("total", 0, 1)
             late = client.stream("Hi", timeout=0.8)
             tasks.start_soon(failing, late)
-            await until(lambda: client._readers._queue)
+            await until(lambda: client._readers.waiting)
             await anyio.sleep(0.4)
             gate.release(3)  # its turn, with half of its time left
             await until(lambda: len(server.requests) == 2)
-            await until(lambda: late.stats.elapsed >= 0.8 and not client._readers._queue and late._call.over)
+            await until(lambda: late.stats.elapsed >= 0.8 and not client._readers.waiting and late._call.over)
             assert late.stats.elapsed < 1.15, "the wait was not counted"
 
 
@@ -447,7 +447,7 @@ async def test_a_closed_client_ends_what_runs_and_what_waits() -> None:
             tasks.start_soon(read, client.stream("runs"))
             await until(lambda: gate.waiting)
             tasks.start_soon(read, client.stream("waits"))
-            await until(lambda: client._readers._queue)
+            await until(lambda: client._readers.waiting)
             await client.aclose()
         await until(lambda: not server.open_connections and not readers())
     assert (ends, len(server.requests)) == (["", ""], 1)

@@ -22,10 +22,12 @@ ORDER = """
     _version  errors  _secrets
     _wire  _wire.framing  _wire.notices  _wire.decoder  _wire.error_bodies  _wire.dates  _wire.payloads
     protocol  _checks  _options
-    _network  _network.provenance  _network.sockets  _network.head  _network.failures  _network.connections
+    _network  _network.provenance  _network.limits  _network.sockets  _network.head  _network.failures
+    _network.connections
     _network.socks  _network.proxies  _network.transport  _network.exchange  _network.pool
-    _streams  _streams.retry  _streams.libraries  _streams.text  _streams.reply  _streams.call  _streams.base
-    _streams.stream  _streams.reader  _streams.waker  _streams.async_stream
+    _streams  _streams.retry  _streams.libraries  _streams.text  _streams.reply  _streams.lifecycle
+    _streams.call  _streams.base  _streams.stream
+    _streams.reader  _streams.watch  _streams.openers  _streams.waker  _streams.async_stream
     _display.tex  _display.formulas  _display.code  _display.markdown  _display.output  _display
     _history  conversation  _base_client  _client  _async_client
     testing._wire  testing._gate  testing._faults  testing._answers  testing._connection  testing._server  testing

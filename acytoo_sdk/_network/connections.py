@@ -10,7 +10,7 @@ import queue
 import socket
 import ssl
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -19,17 +19,18 @@ from urllib3.exceptions import HTTPError as HTTPError
 from urllib3.util.ssl_ import create_urllib3_context
 
 from .head import StrictHTTPResponse
+from .provenance import is_of_caught_line
 from .sockets import LimitedTLSSocket, SocketScope, current_scope
 
-# More than a system keeps of what arrives, where a receive brings 8 KiB; a flood must end.
+# More than a system keeps of what arrives, where a receive brings 16 KiB; a flood must end.
 _MOST_LATE_RECEIVES = 1024
 
 
 class Connection(HTTPConnection):
     """A connection in the plain."""
 
-    response_class = StrictHTTPResponse
     _kept = False
+    _awaited: StrictHTTPResponse | None = None
     debuglevel = 0  # http.client's debug lines would print the body, which holds the secrets
 
     def _new_conn(self) -> socket.socket:
@@ -58,6 +59,25 @@ class Connection(HTTPConnection):
             self._kept = False
             self._take_up(scope_in_use())
         super().send(data)
+
+    def getresponse(self) -> RawReply:  # type: ignore[override]
+        """The reply whose head is awaited: by whoever reads it, so that this thread is free for other requests."""
+        return RawReply(self, scope_in_use())
+
+    def receive_head(self, reply: StrictHTTPResponse) -> None:
+        """Reads the head of the awaited reply, by which http.client knows whether the connection may serve again.
+
+        Raises:
+            BlockingIOError: it has not arrived as a whole, and the socket does not wait.
+        """
+        reply.begin()
+        self._awaited = reply
+        super(HTTPConnection, self).getresponse()
+
+    def response_class(self, sock: Any, *args: Any, **kwargs: Any) -> StrictHTTPResponse:  # type: ignore[override]
+        """What http.client reads a reply with: the awaited one, or a proxy's to the request for a tunnel."""
+        reply, self._awaited = self._awaited, None
+        return reply or StrictHTTPResponse(sock, *args, **kwargs)
 
     def _take_up(self, scope: SocketScope) -> None:
         """A kept connection serves again, unless it ended, or something came that no request asked for."""
@@ -95,7 +115,9 @@ class _IdleConnections(queue.LifoQueue[Any]):
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         try:
             return self._connections.pop()
-        except IndexError:
+        except IndexError as error:
+            if not is_of_caught_line(error):
+                raise
             raise queue.Empty from None
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
@@ -135,54 +157,86 @@ def new_tls_context(*, verified: bool) -> ssl.SSLContext:
     return context
 
 
-class RawReply:
-    """What requests reads a reply from: urllib3's response, but for its body, which comes as our framing says.
+class RawReply(urllib3.HTTPResponse):
+    """What requests reads a reply from: urllib3's response, but its head may come later, and its body is framed by us.
 
     Args:
-        response: urllib3's, which has the connection.
-        reply: http.client's, below it.
+        connection: brings it.
         scope: knows the framing, once the head was judged.
     """
 
-    def __init__(self, response: urllib3.BaseHTTPResponse, reply: StrictHTTPResponse, scope: SocketScope) -> None:
-        self.status = reply.status
-        self.headers = reply.headers
-        self._response = response
-        self._reply = reply
+    def __init__(self, connection: Connection, scope: SocketScope) -> None:
+        super().__init__(preload_content=False, request_method="POST")
+        self._reply = StrictHTTPResponse(connection.sock, method="POST")
         self._scope = scope
+        self._awaited_on: Connection | None = connection
+        scope.reply = self._reply
 
-    def stream(self, amt: int | None = None, decode_content: bool | None = None) -> Iterator[bytes]:
+    def receive_head(self) -> bool:
+        """Reads the head, if it has arrived; returns whether it had."""
+        if self._awaited_on is not None:
+            self._scope.had_turn = False
+            try:
+                self._awaited_on.receive_head(self._reply)
+            except BlockingIOError:
+                return False
+            self._awaited_on = None
+            self._scope.head_received = True
+            self.status, self.headers = self._reply.status, self._reply.headers  # type: ignore[assignment]
+        return True
+
+    def unblock(self) -> int | None:
+        """From now on nothing here waits for the socket.
+
+        Returns:
+            Its descriptor, for a selector; None where that would not see all that has arrived, and reading waits still.
+        """
+        descriptor = self._reply.descriptor
+        self._scope.blocking = descriptor is None
+        return descriptor
+
+    def stream(self, amt: int | None = None, decode_content: bool | None = None) -> Iterator[bytes]:  # type: ignore[override]
         """The bytes of the body; whatever one receive brought is one item, and nothing is decoded.
+
+        An empty one where nothing has arrived, and the socket does not wait.
 
         Args:
             amt: not asked: requests' `iter_content` passes it.
             decode_content: likewise.
         """
-        scope, framing, receive = self._scope, self._scope.framing, self._reply.receive
-        data = b""
+        scope, reply, framing = self._scope, self._reply, self._scope.framing
+        receive, heard, data = reply.receive, False, b""
         while not framing.done:
             data = receive()
-            if scope.late:
+            if late := scope.late:
                 data = self._with_rest(data)
             if not data:
-                framing.receive_eof(proved=self._reply.closed_by_peer)
+                if reply.would_block and not late:
+                    yield b""
+                    continue
+                if reply.would_block:
+                    raise TimeoutError("no time is left")
+                framing.receive_eof(proved=reply.closed_by_peer)
                 break
             if body := framing.receive_data(data):
-                scope.limits.body_received()
+                if not heard:
+                    heard = True
+                    scope.limits.body_received()
+                    receive = receive if scope.blocking else reply.receiving_now()  # the file is empty now
                 yield body
             if framing.error is not None:
                 raise framing.error
-            if scope.late and not framing.done:
+            if late and not framing.done:
                 raise TimeoutError("no time is left")
         if data and framing.whole and framing.reusable:  # behind an empty body, nobody looked for a surplus
-            self._reply.close()
+            reply.close()
             scope.release()
-            self._response.release_conn()
+            self.release_conn()
 
     def close(self) -> None:
         """Closes the connection, unless it was given back."""
-        self._response.close()
-        cast(urllib3.HTTPResponse, self._response).release_conn()
+        super().close()
+        self.release_conn()
 
     def _with_rest(self, data: bytes) -> bytes:
         """All that had arrived when a limit ran out: from then on a receive does not wait, and one in vain ends it."""

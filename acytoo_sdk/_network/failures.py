@@ -189,7 +189,7 @@ def _request_sent(scope: SocketScope) -> bool:
 
 
 def _head_received(scope: SocketScope) -> bool:
-    return scope.sent and scope.reply is not None
+    return scope.sent and scope.head_received
 
 
 # The errors

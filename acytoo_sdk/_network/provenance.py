@@ -44,6 +44,11 @@ def is_foreign(error: BaseException) -> bool:
     return not (may_be_network_s and (played or _in_place_of_stack() & {frame.f_code for frame in frames}))
 
 
+def is_of_caught_line(error: BaseException) -> bool:
+    """Whether a function written in C raised it, in the very line that caught it; else a signal handler did."""
+    return error.__traceback__ is None or error.__traceback__.tb_next is None
+
+
 def was_handled_elsewhere(error: BaseException) -> bool:
     """Whether code that is not the stack's caught an exception: one that a cache had no entry, for instance."""
     frames = _frames(error)  # the first is of whoever caught it

@@ -7,81 +7,22 @@ their moment, and no thread has to watch the clock.
 
 from __future__ import annotations
 
-import _socket
+import errno
 import http.client
 import socket
 import ssl
 import struct
-import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from .._options import Timeout
 from .._wire.framing import CloseDelimitedReader, FramingReader
-from ..errors import Phase
+from .limits import Limits
 from .provenance import is_foreign
 
-# A socket's timeout must fit into milliseconds of 31 bits.
-_LONGEST_TIMEOUT = 2_000_000.0
-# gevent, once it has patched Python, has sockets of its own, which never wait in the kernel.
-_KERNEL_LIMITS = sys.platform == "linux" and issubclass(socket.socket, _socket.socket)
-
-
-class Limits:
-    """The limits of one attempt: how long the next operation may take.
-
-    Args:
-        timeout: the limits.
-        deadline: the limit on everything, on the monotonic clock; None for none.
-
-    Attributes:
-        phase: what is waited for: a connection, the first byte of the body, or more of it.
-        expired: the limit that applies to the running operation, and that has run out where it raised `TimeoutError`.
-    """
-
-    def __init__(self, timeout: Timeout, deadline: float | None) -> None:
-        self.phase: Phase = "connect"
-        self.expired: Phase | None = None
-        self._timeout = timeout
-        self._deadline = deadline
-        self._until = _from_now(timeout.connect)  # when the phase must be over; None while it is "idle"
-
-    def connected(self) -> None:
-        """There is a connection: sending the request may take as long as the first byte of the reply.
-
-        Called again once the request was sent: the limit on the first byte begins anew.
-        """
-        self.phase, self._until = "first_byte", _from_now(self._timeout.first_byte)
-
-    def body_received(self) -> None:
-        """A byte of the body is there: from now on each silence has its own limit."""
-        self.phase, self._until = "idle", None
-
-    def time_left(self) -> float | None:
-        """How long the next operation on the socket may take, in seconds; None for no limit.
-
-        Raises:
-            TimeoutError: its time has run out.
-        """
-        left, self.expired = self._timeout.idle if self.phase == "idle" else None, self.phase
-        if self._until is not None:
-            left = self._until - time.monotonic()
-        if self._deadline is not None:
-            total_left = self._deadline - time.monotonic()
-            if left is None or total_left < left:
-                left, self.expired = total_left, "total"
-        if left is None:
-            return None
-        if left <= 0:
-            raise TimeoutError("no time is left")
-        return min(left, _LONGEST_TIMEOUT)
-
-
-def _from_now(limit: float | None) -> float | None:
-    return None if limit is None else time.monotonic() + limit
+_TLS_RECORD = 2**14  # bytes at most, RFC 8446, 5.1
+_MOST_AT_ONCE = 2**16  # bytes
 
 
 class SocketScope:
@@ -101,16 +42,38 @@ class SocketScope:
         aborted: whether `abort` was called.
         closed: whether `close` was called.
         late: whether a limit had run out when the body was to be received: what has arrived is all that is taken.
-        reply: http.client's reply, once its head is there.
+        blocking: whether a receive waits; else, somebody waits for many sockets, and looks after the limits.
+        had_turn: whether the head was received from, without waiting, since this was last reset.
+        reply: http.client's reply, once it is awaited.
+        head_received: whether its head is there.
         framing: takes the body out of its framing; set by whoever judged the head.
     """
+
+    __slots__ = (
+        "_queue",
+        "_socket",
+        "_to_close",
+        "aborted",
+        "blocking",
+        "closed",
+        "framing",
+        "had_turn",
+        "head_received",
+        "late",
+        "limits",
+        "reply",
+        "sent",
+    )
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.sent = False
         self.aborted = False
         self.late = False
+        self.blocking = True
+        self.had_turn = False
         self.reply: http.client.HTTPResponse | None = None
+        self.head_received = False
         self.framing: FramingReader = CloseDelimitedReader()
         self.closed = False
         self._socket: socket.socket | None = None  # which carries the attempt
@@ -216,13 +179,25 @@ class SocketScope:
 
     def receive_time_left(self) -> float | None:
         """Like `time_left`, for a receive: when time is over, what has arrived of a body is still there to be taken."""
+        if not self.blocking:
+            self.check()
+            if not self.head_received:
+                self._take_turn()
+            return 0.0
         try:
             return self.time_left()
         except TimeoutError:
-            if self.reply is None:
+            if not self.head_received:
                 raise
             self.late = True
             return 0.0
+
+    def _take_turn(self) -> None:
+        """Of a head, one receive a turn: interim replies may come as fast as they are read, and others wait."""
+        self.limits.time_left()
+        if self.had_turn:
+            raise BlockingIOError(errno.EAGAIN, "others have their turn")
+        self.had_turn = True
 
     def _use_socket(self, use: Callable[[socket.socket], object]) -> None:
         """Does something to the socket, unless somebody else is just doing something to it."""
@@ -254,28 +229,53 @@ class SocketScope:
             self._leave(mine)
 
 
-class Limited(socket.socket):
+class LimitedSocket(socket.socket):
     """Asks the scope before each operation how long it may take; hands nothing out after an abort.
 
     Attributes:
         closed_by_peer: whether the other end said, by TLS's closure alert, that nothing more will come.
+        would_block: whether the last receive was not to wait, and found nothing.
     """
 
     scope: SocketScope | None = None
     closed_by_peer = False
+    would_block = False
+
+    def makefile(self, mode: Any = "r", buffering: int | None = None, **how: Any) -> Any:
+        """The file that a reply is read from: of a record of TLS, no part stays where no selector would see it."""
+        return super().makefile(mode, _TLS_RECORD if buffering is None else buffering, **how)
 
     def recv_into(self, buffer: Any, nbytes: int | None = 0, flags: int = 0) -> int:
         if (scope := self.scope) is None:
             return super().recv_into(buffer, nbytes or len(buffer), flags)  # gevent's takes no 0 for all of it
-        self._limit_receive(scope.receive_time_left())
+        self.would_block = False
         try:
+            self._limit(scope.receive_time_left())
             received = super().recv_into(buffer, nbytes or len(buffer), flags)
         except (BlockingIOError, ssl.SSLWantReadError) as error:
-            raise TimeoutError("nothing more had arrived") from error
+            if scope.blocking or scope.late:
+                raise TimeoutError("nothing more had arrived") from error
+            self.would_block = True
+            raise BlockingIOError(errno.EAGAIN, "nothing more has arrived") from None  # TLS has another word for it
         scope.check()
         if not received and not self.closed_by_peer:
             self.getpeername()  # raises after a reset, which TLS takes for an end before Python 3.13
         return received
+
+    def receive_now(self) -> bytes:
+        """What has arrived of a body, from a socket that does not wait; nothing at the end, or if it `would_block`."""
+        try:
+            data = super().recv(_MOST_AT_ONCE)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            self.would_block = True
+            return b""
+        if (scope := self.scope) is not None and scope.aborted:
+            scope.check()
+        if not data:
+            self.would_block = False
+            if not self.closed_by_peer:
+                self.getpeername()  # as above
+        return data
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         if (scope := self.scope) is None:
@@ -305,34 +305,13 @@ class Limited(socket.socket):
         else:
             scope.close_in_turn(super().close)
 
-    def _limit_receive(self, seconds: float | None) -> None:
-        self._limit(seconds)
-
     def _limit(self, seconds: float | None) -> None:
         # Setting it is a system call, and in the long middle of a reply it does not change.
         if seconds != self.gettimeout():
             self.settimeout(seconds)
 
 
-class LimitedSocket(Limited):
-    """A TCP socket within the limits of its scope."""
-
-    _kernel_limit: float | None = None
-
-    def _limit_receive(self, seconds: float | None) -> None:
-        # Python keeps a timeout by a poll before each receive: where a thousand threads read, one more queue for the
-        # interpreter. The kernel's own begins anew after a signal, so it is not for the main thread, which gets them.
-        kernel_keeps = _KERNEL_LIMITS and threading.current_thread() is not threading.main_thread()
-        by_kernel = (seconds or None) if kernel_keeps else None
-        if by_kernel != self._kernel_limit:
-            microseconds = 0 if by_kernel is None else max(1, round(by_kernel * 1e6))  # 0: no limit
-            timeval = struct.pack("@ll", *divmod(microseconds, 1_000_000))
-            self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
-            self._kernel_limit = by_kernel
-        self._limit(None if by_kernel else seconds)  # a receive that the kernel ends is a BlockingIOError then
-
-
-class LimitedTLSSocket(Limited, ssl.SSLSocket):
+class LimitedTLSSocket(LimitedSocket, ssl.SSLSocket):
     """A TLS socket within the limits of its scope."""
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002 - as it is called there

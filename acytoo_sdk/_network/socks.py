@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import InvalidRequestError
 from .connections import Connection, PoolClasses, TLSConnection, pool_classes, scope_in_use
-from .sockets import Limited, LimitedSocket
+from .sockets import LimitedSocket
 
 
 def check_installed() -> None:
@@ -28,7 +28,7 @@ def socks_pool_classes() -> PoolClasses:
     """Pools of connections through a SOCKS proxy, which PySocks makes on a socket within our limits."""
     import socks
 
-    class SocksSocket(Limited, socks.socksocket):
+    class SocksSocket(LimitedSocket, socks.socksocket):
         pass
 
     class SocksConnection(Connection):

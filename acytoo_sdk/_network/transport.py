@@ -21,10 +21,9 @@ from .._wire.framing import FramingError
 from ..errors import AcytooError, InvalidRequestError
 from ..protocol import Request
 from .connections import Connection, HTTPError, RawReply, TLSConnection, new_tls_context, pool_classes
-from .head import StrictHTTPResponse
 from .provenance import is_foreign
 from .proxies import Proxies
-from .sockets import SocketScope, current_scope, use_scope
+from .sockets import SocketScope, use_scope
 from .socks import socks_pool_classes
 
 TIMEOUTS = requests.Timeout
@@ -54,7 +53,7 @@ class Transport:
         self._adapter = _Adapter(verify, connections)
 
     def send(self, request: Request, scope: SocketScope) -> requests.Response:
-        """Sends a request on a connection of this scope; returns its reply, of which the head was read.
+        """Sends a request on a connection of this scope; returns its reply, whose head is awaited.
 
         Raises:
             InvalidRequestError: the bundle of certificates, or the environment's proxy, is none.
@@ -104,11 +103,10 @@ class _Adapter(HTTPAdapter):
         """Nothing: the context knows. What requests sets here would outlive the call, on a pool that others share."""
 
     def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
-        scope = current_scope()
-        if scope is None or not isinstance(scope.reply, StrictHTTPResponse):
+        if not isinstance(resp, RawReply):
             return super().build_response(req, resp)  # a test's mock, whose author may look at the rest
         response = requests.Response()
-        response.raw = RawReply(resp, scope.reply, scope)
+        response.raw = resp
         return response
 
     def close(self) -> None:

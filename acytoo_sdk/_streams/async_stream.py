@@ -1,4 +1,4 @@
-"""The async stream: the blocking call in a thread of its own, and the event loop that awaits its pieces.
+"""The async stream: a call that threads read, and the task that awaits its pieces in an event loop.
 
 No task group and no cancel scope is open while a piece is handed out.
 """
@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any
 from ..errors import AcytooError, APITimeoutError, InvalidRequestError
 from .base import BaseStream, Display
 from .call import Call
-from .reader import Reader, ReaderPool
-from .waker import checkpoint, wait_until
+from .openers import ReaderPool
+from .reader import Reader
+from .waker import LoopWaker, checkpoint, running_waker, wait_until
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-# How long closing a stream waits for its thread to be gone. It wakes at once, unless it is resolving a name.
+# How long closing a stream waits for its connection to be closed, which is at once, unless a name is being resolved.
 _GRACE = 0.25
+# How long, in seconds, a stream whose pieces are there may keep other tasks of its loop waiting.
+_LONGEST_TURN = 0.001
 
 
 class AsyncStream(BaseStream, AsyncGenerator[str, None]):
@@ -40,26 +43,47 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
     def __init__(self, call: Call, readers: ReaderPool, display: Display) -> None:
         super().__init__(call, display)
         self._readers = readers
-        self._reader = Reader(call)
+        self._reader = Reader(call, readers.resume)
         self._read_by_task = False
+        self._waker: LoopWaker | None = None  # of the loop that it was last read in
+        self._turn = 0.0  # when other tasks last had theirs, on the monotonic clock
 
     async def __anext__(self) -> str:
-        if self._call.over:
-            self._call.raise_if_cancelled()
+        call, reader = self._call, self._reader
+        if call.ended:
+            call.raise_if_cancelled()
             raise StopAsyncIteration
         if self._read_by_task:
             raise InvalidRequestError("This stream is being read by another task: one task reads at a time")
         self._read_by_task = True
         try:
-            return await self._next()
+            if reader.pieces:
+                await self._let_others_run()
+            elif not call.started:
+                await self._start()
+            else:
+                call.check_process()
+            while not (reader.pieces or reader.ready()):
+                if (waker := self._waker) is None or (waiter := waker.waiter()) is None:
+                    self._waker = running_waker()  # of the first loop, or of another one that it goes on in
+                    continue
+                reader.on_ready(waker, waiter)
+                if not reader.ready():  # it may have come before it was asked for
+                    await waiter
+                    self._turn = time.monotonic()
+            if reader.pieces:
+                return call.deliver(reader.take())
+            self._raise_error()
+            call.complete()
         except AcytooError as error:
             self._stop_reading()
-            raise self._call.finalize(error)  # noqa: B904 - it has its cause
+            raise call.finalize(error)  # noqa: B904 - it has its cause
         except BaseException:
             self._end()
             raise
         finally:
             self._read_by_task = False
+        raise StopAsyncIteration
 
     async def asend(self, value: None) -> str:
         """The same as awaiting the next piece; a stream takes no values."""
@@ -68,7 +92,10 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
     async def athrow(self, *error: Any) -> str:
         """Ends the stream with an exception, as for any async generator."""
         await self.aclose()
-        return _nothing().throw(*error)
+        try:
+            return _nothing().throw(*error)
+        finally:
+            del error  # the frame it is raised in must not hold it
 
     async def aclose(self) -> None:
         """Ends the stream and closes its connection; the text stays. While another task reads, it is a `cancel()`."""
@@ -122,24 +149,20 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
         if made and self._call.started and not self._call.over:
             self._end()
 
-    async def _next(self) -> str:
-        call, reader = self._call, self._reader
-        if not call.started:
-            await self._start()
-        elif reader.ready():
+    async def _let_others_run(self) -> None:
+        """Other tasks have their turn now and then, though there is a piece; on trio, as is its custom, each time."""
+        now = time.monotonic()
+        if self._waker is None or not self._waker.is_asyncio or now - self._turn > _LONGEST_TURN:
             await checkpoint()
-        if not reader.ready():
-            call.check_process()
-            await wait_until(reader.ready, reader.on_ready)
-        if reader.pieces:
-            return call.deliver(reader.take())
-        if (error := reader.take_error()) is not None:
+            self._turn = time.monotonic()
+
+    def _raise_error(self) -> None:
+        """Raises what the reply ended in, if that is an error."""
+        if (error := self._reader.take_error()) is not None:
             try:
                 raise error
             finally:
                 del error  # the frame it is raised in must not hold it
-        call.complete()
-        raise StopAsyncIteration
 
     async def _start(self) -> None:
         """Begins to read, or waits for that turn: as long as `total` allows."""

@@ -6,7 +6,8 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from ..protocol import ReplyHead
-from .call import Call, CallState
+from .call import Call
+from .lifecycle import CallState
 from .text import Stats
 
 

@@ -9,11 +9,11 @@ something that holds the error.
 
 from __future__ import annotations
 
-import enum
+import math
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 from .._network.pool import Pool
@@ -23,107 +23,12 @@ from .._secrets import Mask, clears_frames
 from ..errors import AcytooError, InvalidRequestError, StreamCancelledError
 from ..protocol import ReplyReader, Request
 from .libraries import load_libraries
+from .lifecycle import CallEvent, CallState, Lifecycle
 from .reply import Reply, ReplyFacts, without_frames
 from .text import Figures, GrowingText, Stats
 
 if TYPE_CHECKING:
     from .._network.exchange import Exchange
-
-
-class CallState(enum.Enum):
-    """How a call stands."""
-
-    READY = "ready"
-    """Nothing was asked for yet."""
-    RUNNING = "running"
-    """Its reader has asked for a piece."""
-    COMPLETED = "completed"
-    """The reply ended well, and all of it was delivered."""
-    CANCELLED = "cancelled"
-    """Somebody ended it, and its reader is still to be told."""
-    FAILED = "failed"
-    """Its reader was told an error, a cancellation perhaps."""
-    CLOSED = "closed"
-    """Its owner ended it."""
-
-
-class CallEvent(enum.Enum):
-    """What happens to a call."""
-
-    START = "start"
-    """Its reader asks for the first piece."""
-    READ = "read"
-    """Its reader asks for more, or takes what came."""
-    COMPLETE = "complete"
-    """The reply has ended well."""
-    FAIL = "fail"
-    """It has ended in an error."""
-    CANCEL = "cancel"
-    """Somebody, in any thread, ends it."""
-    CLOSE = "close"
-    """Its owner ends it."""
-
-
-# What each event makes of each state; a pair that is not here changes nothing.
-_NEXT_STATE = {
-    (CallState.READY, CallEvent.START): CallState.RUNNING,
-    (CallState.READY, CallEvent.FAIL): CallState.FAILED,
-    (CallState.READY, CallEvent.CANCEL): CallState.CANCELLED,
-    (CallState.READY, CallEvent.CLOSE): CallState.CLOSED,
-    (CallState.RUNNING, CallEvent.COMPLETE): CallState.COMPLETED,
-    (CallState.RUNNING, CallEvent.FAIL): CallState.FAILED,
-    (CallState.RUNNING, CallEvent.CANCEL): CallState.CANCELLED,
-    (CallState.RUNNING, CallEvent.CLOSE): CallState.CLOSED,
-    # Whatever the reader does next, it is told, once.
-    (CallState.CANCELLED, CallEvent.START): CallState.FAILED,
-    (CallState.CANCELLED, CallEvent.READ): CallState.FAILED,
-    (CallState.CANCELLED, CallEvent.COMPLETE): CallState.FAILED,
-    (CallState.CANCELLED, CallEvent.FAIL): CallState.FAILED,
-}
-
-
-class Lifecycle:
-    """The state of a call, and the one transition that changes it.
-
-    What is kept are the events, in the order they came; the state is what the table makes of them. Appending to a list
-    is atomic, so every thread sees the same order, and nobody takes a lock: a finaliser runs between any two bytecodes
-    of any thread, and a signal handler of the main one, and either would wait for ever for a lock that the code it
-    interrupts is holding.
-    """
-
-    def __init__(self) -> None:
-        self._log: list[list[CallEvent]] = []  # each event in a list of its own, by which its sender knows it again
-        self._seen = 0, CallState.READY  # how many events were looked at, and the state they led to
-
-    @property
-    def state(self) -> CallState:
-        """How the call stands."""
-        seen, state = self._seen
-        if seen != len(self._log):
-            log = self._log[:]
-            for (event,) in log[seen:]:
-                state = _NEXT_STATE.get((state, event), state)
-            self._seen = len(log), state
-        return state
-
-    def apply(self, event: CallEvent) -> bool:
-        """Lets an event happen; returns whether it changed the state.
-
-        Raises:
-            StreamCancelledError: the call was cancelled, and its reader is told by this.
-        """
-        if (self.state, event) not in _NEXT_STATE:
-            return False
-        mine = [event]
-        self._log.append(mine)
-        before = state = CallState.READY
-        for each in self._log[:]:
-            before, state = state, _NEXT_STATE.get((state, each[0]), state)
-            if each is mine:
-                break
-        if before is CallState.CANCELLED and state is CallState.FAILED:
-            raise StreamCancelledError("The stream was cancelled")
-        return state is not before
 
 
 class Call:
@@ -136,11 +41,30 @@ class Call:
         pool: of its client.
 
     Attributes:
+        ended: whether it is `over`, and whoever ended it has seen to that; asked for each piece.
         facts: what is known of the reply.
         deadline: when `total` is over, on the monotonic clock; None for never, or not yet.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_client",
+        "_exchange",
+        "_figures",
+        "_lifecycle",
+        "_options",
+        "_pool",
+        "_process",
+        "_request",
+        "_sleep",
+        "_text",
+        "deadline",
+        "ended",
+        "facts",
+    )
+
     def __init__(self, request: Request, options: CallOptions, client: Options, pool: Pool) -> None:
+        self.ended = False
         self.facts = ReplyFacts()
         self.deadline: float | None = None
         self._request = request
@@ -199,39 +123,77 @@ class Call:
         if self._options.timeout.total is not None:
             self.deadline = began + self._options.timeout.total
 
-    @clears_frames
-    def open(self) -> tuple[str, Reply]:
-        """The first text, and the reply it is the first of; retried up to here.
+    def texts(self) -> Iterator[str]:
+        """The non-empty texts of the reply; then the end, or one error. Waits for each.
 
         Raises:
             AcytooError: what went wrong; any, once the call was cancelled or closed.
         """
-        load_libraries()
-        from .retry import run
+        process = os.getpid()
+        for step in self.steps():
+            if isinstance(step, str):
+                yield step
+                if os.getpid() != process:
+                    self.check_process()
+            elif step is not None:
+                self._wait(step)
 
-        try:
-            return run(self._attempt, policy=self._options.retry, deadline=self.deadline, sleep=self._wait)
-        except AcytooError as error:
-            raise without_frames(error)  # noqa: B904 - it has its cause
+    def steps(self) -> Generator[str | float | None, None, None]:
+        """The reply, step by step, for a reader that has others to read meanwhile.
 
-    def texts(self) -> Iterator[str]:
-        """The non-empty texts of the reply; then the end, or one error.
+        Yields:
+            A non-empty text; None where nothing more comes before the server says something; or the seconds to wait
+            before the next attempt. The step that a connection is opened in waits for it: the first, and the one after
+            a wait. The others wait for the server only until `unblock` was called.
 
         Raises:
-            AcytooError: as `open` does.
+            AcytooError: as `texts`.
         """
-        text: str | None
-        text, reply = self.open()
-        process = os.getpid()
+        load_libraries()
+        from .retry import wait_after
+
+        policy, deadline, opened = self._options.retry, self.deadline, None
+        while opened is None:
+            try:
+                opened = yield from self._opening()
+            except AcytooError as error:
+                if is_foreign(error):
+                    raise
+                try:
+                    seconds = wait_after(error, attempt=self._figures.attempts, policy=policy, deadline=deadline)
+                except AcytooError:
+                    raise without_frames(error)  # noqa: B904 - it has its cause
+                without_frames(error)
+            else:
+                continue
+            yield seconds
+        reply, text = opened
         try:
             while text is not None:
                 if text:
                     yield text
-                if os.getpid() != process:
-                    self.check_process()
+                if reply.waits:
+                    yield None
                 text = reply.more()
         finally:
             reply.close()
+
+    def unblock(self) -> int | None:
+        """From now on, and as long as this attempt lasts, no step waits for the server: see `steps`.
+
+        Returns:
+            The descriptor by which to know that it said something; None where there is none, and steps wait as before.
+        """
+        return None if self._exchange is None else self._exchange.unblock()
+
+    def due(self, since: float) -> float:
+        """When a limit will have run out, on the monotonic clock, if the server says nothing after `since`."""
+        return math.inf if self._exchange is None else self._exchange.due(since)
+
+    def expire(self) -> None:
+        """A limit has run out: the next step tells."""
+        if self._exchange is not None:
+            self._exchange.expire()
 
     def check_process(self) -> None:
         """Raises in a fork of the process that started the call: the connection is the parent's.
@@ -248,9 +210,9 @@ class Call:
         Raises:
             StreamCancelledError: the call was cancelled: nothing more goes to the caller.
         """
-        if self._lifecycle.state is not CallState.RUNNING:
+        if self.ended:
             self.raise_if_cancelled()
-        if self._figures.first_piece is None:
+        if not self._text.pieces:
             self._figures.first_piece = time.monotonic()
         self._text.add(text)
         return text
@@ -320,6 +282,7 @@ class Call:
             exchange.abort()
 
     def _finish(self) -> None:
+        self.ended = True
         self._figures.ended = self._figures.ended or time.monotonic()
         self._exchange = None  # it may hold the error
 
@@ -328,8 +291,24 @@ class Call:
         if self._sleep.acquire(timeout=min(seconds, threading.TIMEOUT_MAX)):
             raise StreamCancelledError("cancelled")
 
-    def _attempt(self) -> tuple[str, Reply]:
+    def _opening(self) -> Generator[None, None, tuple[Reply, str | None]]:
         """One attempt, up to its first text."""
+        reply = self._send()
+        try:
+            text: str | None = ""
+            while not text:
+                if reply.waits:
+                    yield None
+                text = self._more(reply)
+                assert text is not None, "a reply that ends without a text ends in an error"
+            return reply, text
+        except BaseException:
+            reply.close()
+            raise
+
+    @clears_frames
+    def _send(self) -> Reply:
+        """A new attempt: its request is sent, its reply awaited."""
         from .._network.exchange import Exchange
 
         transport = self._pool.transport()
@@ -345,7 +324,13 @@ class Call:
             exchange.abort()
         reply = Reply(exchange, reader, self.facts)
         try:
-            return reply.open(), reply
-        except AcytooError as error:
-            del reply, reader, exchange
-            raise without_frames(error)  # noqa: B904 - it has its cause
+            reply.send()
+        except BaseException:
+            reply.close()
+            raise
+        return reply
+
+    @clears_frames
+    def _more(self, reply: Reply) -> str | None:
+        """What a reply tells before its first text; an error's body may quote secrets."""
+        return reply.more()

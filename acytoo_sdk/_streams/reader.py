@@ -1,68 +1,120 @@
-"""What a reading thread shares with the consumer of its call; and the pool of reading threads.
+"""The reader of one call: what the threads that read it share with the task that takes its pieces.
 
-Threads are daemons of ours, not an async library's workers: they outlive single awaits, starve nobody else's, and never
-hold the interpreter at its exit. No event loop is known here.
+One thread at a time reads: one that may wait opens the connection, then the watch takes over. No event loop is known
+here.
 """
 
 from __future__ import annotations
 
-import os
-import threading
-import traceback
+import enum
+import math
+import time
 from collections import deque
-from collections.abc import Callable
-from queue import SimpleQueue
-from typing import TypeVar
+from collections.abc import Callable, Generator
+from typing import Protocol
 
-from ..errors import AcytooError, APIConnectionError
+from .._network.provenance import is_of_caught_line
+from ..errors import AcytooError
 from .call import Call
 from .reply import without_frames
 
-# How far a thread runs ahead of its consumer, in characters: some pages of text.
+# How far reading runs ahead of the consumer, in characters: some pages of text.
 _AHEAD = 64 * 1024
 
-# More than a system has.
-_MOST_THREADS = 100_000
 
-T = TypeVar("T")
+class Waker(Protocol):
+    """Wakes those who wait in one event loop, or wherever it is."""
+
+    def due(self, waiter: object, /) -> None:
+        """Notes who is to be woken next."""
+
+    def wake(self) -> None:
+        """Wakes those who were noted."""
+
+
+class Wait(enum.Enum):
+    """What a reader waits for."""
+
+    SERVER = "server"
+    """Its `descriptor` tells when the server said something."""
+    ROOM = "room"
+    """Its consumer is to take some of the pieces first."""
+    RETRY = "retry"
+    """The time of `resume_at` is to come, for the next attempt."""
+    NOTHING = "nothing"
+    """It has ended."""
+
+
+_SERVER = Wait.SERVER  # an enum looks its members up, which is felt once for each piece
 
 
 class Reader:
-    """Reads one call into a bounded buffer, and wakes its consumer only when that waits.
+    """Reads one call into a bounded buffer.
 
     Args:
         call: what to read.
+        resume: called, from the consumer's thread, where the reader, or its end, was waited for.
 
     Attributes:
         pieces: what was read and not taken yet.
         begun: a thread has taken it up.
+        stopped: its consumer wants no more.
         ended: nothing more will be read.
+        settled: a text was read: from then on it is the limit on each silence that applies.
+        descriptor: of the socket by which to know that the server said something; None where reading waits for it.
+        resume_at: when the next attempt is to be made, on the monotonic clock; infinity where none waits.
     """
 
-    def __init__(self, call: Call) -> None:
+    __slots__ = (
+        "_call",
+        "_error",
+        "_full",
+        "_heard",
+        "_read",
+        "_resume",
+        "_steps",
+        "_taken",
+        "_waiting",
+        "begun",
+        "descriptor",
+        "ended",
+        "pieces",
+        "resume_at",
+        "settled",
+        "stopped",
+    )
+
+    def __init__(self, call: Call, resume: Callable[[Reader], None]) -> None:
         self.pieces: deque[str] = deque()
         self.begun = False
+        self.stopped = False
         self.ended = False
+        self.settled = False
+        self.descriptor: int | None = None
+        self.resume_at = math.inf
         self._call = call
+        self._steps: Generator[str | float | None, None, None] = call.steps()
+        self._resume = resume
         self._error: BaseException | None = None
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: list[tuple[Waker, object]] = []
         self._read = 0  # characters; written by the reading thread alone
         self._taken = 0  # characters; written by the consumer alone
         self._full = False
-        self._room: SimpleQueue[None] = SimpleQueue()
-        self._stopped = False
+        self._heard = 0.0  # when the server was last heard, on the monotonic clock
+
+    # For the consumer
 
     def ready(self) -> bool:
         """Whether there is a piece to take, or none will come."""
-        return bool(self.pieces) or self.ended or self._stopped
+        return bool(self.pieces) or self.ended or self.stopped
 
     def take(self) -> str:
         """The next piece; there must be one."""
         piece = self.pieces.popleft()
         self._taken += len(piece)
-        if self._full and self._read - self._taken <= _AHEAD // 2:
+        if self._full and self.has_room:
             self._full = False
-            self._room.put(None)
+            self._resume(self)
         return piece
 
     def take_error(self) -> BaseException | None:
@@ -70,124 +122,100 @@ class Reader:
         error, self._error = self._error, None
         return error
 
-    def on_ready(self, wake: Callable[[], None]) -> None:
-        """Has `wake` called once, as soon as there is news; who asks looks again afterwards, for news before that."""
-        self._waiting.append(wake)
+    def on_ready(self, waker: Waker, waiter: object) -> None:
+        """Has a waiter woken once, as soon as there is news; who asks looks again afterwards, for news before that."""
+        self._waiting.append((waker, waiter))
 
     def stop(self) -> None:
         """The consumer wants no more, or is to be told something else; from any thread."""
-        self._stopped = True
-        self._room.put(None)
-        self._wake()
+        self.stopped = True
+        self._resume(self)
+        self.wake()
 
-    def run(self) -> None:
-        """Reads to the end, in the thread that calls it."""
-        self.begun = True
+    # For the threads that read
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a consumer that was too far behind has taken enough to read on."""
+        return self._read - self._taken <= _AHEAD // 2
+
+    def read(self, now: float) -> Wait:
+        """Reads on, to where there is something to wait for; from there on, another thread may read.
+
+        Args:
+            now: when the server was heard, or what it says from now on is waited for; on the monotonic clock.
+        """
+        self.begun, self._heard = True, now
         try:
-            for piece in self._call.texts():
-                self.pieces.append(piece)
-                self._read += len(piece)
-                self._wake()
-                self._wait_for_room()
-                if self._stopped:
+            for step in () if self.stopped else self._steps:
+                if step is None:
+                    if self.descriptor is None:
+                        self.descriptor = self._call.unblock()
+                    return _SERVER
+                if self.stopped:
                     break
+                if isinstance(step, float):
+                    self.descriptor, self.resume_at = None, time.monotonic() + step
+                    return Wait.RETRY
+                self.pieces.append(step)
+                self._read += len(step)
+                self.settled = True
+                if self._read - self._taken > _AHEAD and self._is_full():
+                    return Wait.ROOM
+            self._steps.close()
         except AcytooError as error:
-            if not self._stopped:
-                self._error = without_frames(error)
+            self._error = without_frames(error)
         except BaseException as error:
-            if not self._stopped:
-                self._error = error
-        finally:
-            self.end()
+            self._error = error
+        if self.stopped:
+            self._error = None
+        self.ended = True
+        return Wait.NOTHING
+
+    def due(self) -> float:
+        """When a limit will have run out, if the server says nothing more; on the monotonic clock."""
+        return self._call.due(self._heard)
+
+    def expire(self, now: float) -> Wait:
+        """Reads on after a limit has run out: what had arrived, and the error."""
+        self._call.expire()
+        return self.read(now)
 
     def end(self, error: AcytooError | None = None) -> None:
-        """Nothing more will be read; there was an error, perhaps."""
-        if error is not None and not self._stopped:
+        """Nothing more will be read, by anybody; there was an error, perhaps. An open connection is closed."""
+        if not self.stopped:
             self._error = error
-        self.ended = True
-        self._wake()
+        try:
+            self._steps.close()
+        finally:
+            self.ended = True
+            self.wake()
 
-    def _wait_for_room(self) -> None:
-        while self._read - self._taken > _AHEAD and not self._stopped:
-            self._full = True
-            if self._read - self._taken > _AHEAD:  # or some was taken before `take` could know that it matters
-                self._room.get()
-
-    def _wake(self) -> None:
+    def note_news(self, wakers: set[Waker]) -> None:
+        """Has the consumer woken, if it waits, by the next `wake` of its waker, which is put among these."""
         while self._waiting:
             try:
-                wake = self._waiting.popleft()
+                waker, waiter = self._waiting.pop()
             except IndexError:
                 return  # another thread was faster
-            wake()
+            waker.due(waiter)
+            wakers.add(waker)
 
-
-class ReaderPool:
-    """The reading threads of one client: as many readers run at once as it has room for, the others wait in a queue.
-
-    No lock is taken: while a thread starts, the garbage collector may run in it, finalise a stream there, and want to
-    take its reader out of the queue.
-
-    Args:
-        size: how many threads there may be.
-    """
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._begin()
-
-    def _begin(self) -> None:
-        self._free = deque([True] * min(self._size, _MOST_THREADS))  # one for each thread that there may be, and is not
-        self._queue: deque[Reader] = deque()
-        self._process = os.getpid()  # last: who finds it set uses the rest
-
-    def add(self, reader: Reader) -> None:
-        """Runs a reader as soon as it is its turn. Where the system has no more threads, it ends in an error."""
-        if self._process != os.getpid():  # in a forked child: the threads are the parent's
-            self._begin()
-        self._queue.append(reader)
-        while self._queue and _first(self._free) is not None:
+    def wake(self) -> None:
+        """Wakes the consumer, if it waits; whatever interrupts this, nobody is forgotten who was not woken."""
+        for waker, waiter in self._waiting[:]:
+            waker.due(waiter)
+            waker.wake()
             try:
-                threading.Thread(target=self._work, name="acytoo-stream", daemon=True).start()
-                return
-            except RuntimeError as error:  # noqa: PERF203 - no thread is started twice
-                if not _is_of_threading(error):
-                    raise  # a signal handler's; the thread may run
-                self._free.append(True)
-                if (refused := _first(self._queue)) is not None:
-                    refused.end(_no_more_threads(error))
+                self._waiting.remove((waker, waiter))
+            except ValueError as error:  # another thread was faster
+                if not is_of_caught_line(error):
+                    raise
 
-    def remove(self, reader: Reader) -> bool:
-        """Takes a reader out of the queue; False if it was not, or no longer, waiting there."""
-        try:
-            self._queue.remove(reader)
-        except ValueError:
-            return False
-        reader.end()
-        return True
-
-    def _work(self) -> None:
-        working: bool | None = True
-        while working:
-            while (reader := _first(self._queue)) is not None:
-                reader.run()
-            self._free.append(True)
-            working = bool(self._queue) and _first(self._free)  # for one that was added meanwhile
-
-
-def _first(waiting: deque[T]) -> T | None:
-    try:
-        return waiting.popleft()
-    except IndexError:
-        return None
-
-
-def _is_of_threading(error: RuntimeError) -> bool:
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return frame.f_globals.get("__name__") == threading.__name__
-
-
-def _no_more_threads(cause: RuntimeError) -> APIConnectionError:
-    error = APIConnectionError("The system has no more threads for another stream")
-    error.__cause__ = cause.with_traceback(None)
-    return error
+    def _is_full(self) -> bool:
+        """Whether there is no room, and the consumer knows that it is waited for."""
+        self._full = True
+        if not self.has_room:
+            return True
+        self._full = False  # some was taken before `take` could know that it matters
+        return False

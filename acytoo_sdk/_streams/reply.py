@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from .._network.exchange import Exchange
 
 
+_HEAD, _BODY = ReplyState.HEAD, ReplyState.BODY  # an enum looks its members up, which is felt once for each piece
+
+
 @dataclass
 class ReplyFacts:
     """What is known of a reply besides its text.
@@ -42,30 +45,26 @@ class Reply:
         facts: where what becomes known is noted.
     """
 
+    __slots__ = ("_exchange", "_facts", "_reader")
+
     def __init__(self, exchange: Exchange, reader: ReplyReader, facts: ReplyFacts) -> None:
         self._exchange = exchange
         self._reader = reader
         self._facts = facts
 
-    def open(self) -> str:
-        """Sends the request, and waits for the first text.
+    @property
+    def waits(self) -> bool:
+        """Whether there is nothing more to be told before the server says more."""
+        state = self._reader.state
+        return self._exchange.waits if state is _BODY else state is _HEAD
+
+    def send(self) -> None:
+        """Connects, and sends the request.
 
         Raises:
-            AcytooError: none came.
+            AcytooError: there was no connection.
         """
-        try:
-            try:
-                status, headers = self._exchange.open()
-                self._reader.receive_head(status, headers, now=time.time())
-            finally:
-                self._facts.head = self._reader.head
-            self._exchange.read_by(self._reader.framing)
-            while not (text := self.more()):
-                assert text is not None, "a reply that ends without a text ends in an error"
-            return text
-        except BaseException:
-            self.close()
-            raise
+        self._exchange.send()
 
     def more(self) -> str | None:
         """The next text; "" where what arrived makes none yet, None at the end.
@@ -74,10 +73,13 @@ class Reply:
             AcytooError: the reply is broken, or no reply; the text before the fault was returned.
         """
         reader = self._reader
-        if reader.state is not ReplyState.BODY:
+        if reader.state is not _BODY:
             if reader.error is not None:
                 raise reader.error
-            return None
+            if reader.state is ReplyState.DONE:
+                return None
+            if not self._receive_head():
+                return ""
         try:
             data = self._exchange.receive()
         except AcytooError as error:
@@ -95,6 +97,18 @@ class Reply:
         """Closes the connection, for the thread that reads; after a reply's end it has been kept for the next call."""
         self._facts.notice = self._reader.notice
         self._exchange.close()
+
+    def _receive_head(self) -> bool:
+        """Whether the head has arrived."""
+        head = self._exchange.receive_head()
+        if head is None:
+            return False
+        try:
+            self._reader.receive_head(*head, now=time.time())
+        finally:
+            self._facts.head = self._reader.head
+        self._exchange.read_by(self._reader.framing)
+        return True
 
 
 def without_frames(error: AcytooError) -> AcytooError:

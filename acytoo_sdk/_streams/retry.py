@@ -8,59 +8,60 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable
-from typing import TypeVar
 
 import tenacity
 
-from .._network.provenance import is_foreign
 from .._options import RetryPolicy
-from ..errors import APIStatusError
+from ..errors import AcytooError, APIStatusError
 from ..protocol import is_retryable
 
 _logger = logging.getLogger("acytoo_sdk")
 
-T = TypeVar("T")
 
+def wait_after(error: AcytooError, *, attempt: int, policy: RetryPolicy, deadline: float | None) -> float:
+    """How long to wait before the next attempt, after one that failed.
 
-def run(attempt: Callable[[], T], *, policy: RetryPolicy, deadline: float | None, sleep: Callable[[float], None]) -> T:
-    """Calls `attempt` until it returns, or fails in a way that is not worth another try.
+    Whoever makes the attempts waits, as suits him: a thread, or a watch of many.
 
     Args:
-        attempt: a plain function; a generator function would be "retried" before its first line ran.
+        error: what the attempt ended in.
+        attempt: which one it was; the first is 1.
         policy: the number of attempts, and the waits.
         deadline: on the monotonic clock; a wait that would end later is not begun. None: no deadline.
-        sleep: waits the given seconds; raises to give up.
 
     Returns:
-        What `attempt` returned.
+        Seconds.
 
     Raises:
-        AcytooError: the last attempt's error.
+        AcytooError: the same error: it is not worth another attempt, or there have been enough.
     """
 
     def wait(state: tenacity.RetryCallState) -> float:
-        return _wait(_error(state), state.attempt_number, policy)
+        return _wait(error, attempt, policy)
 
     def stop(state: tenacity.RetryCallState) -> bool:
-        if state.attempt_number >= policy.attempts:
-            return True
-        if _asked_wait(_error(state)) > policy.retry_after_max:
+        if attempt >= policy.attempts or _asked_wait(error) > policy.retry_after_max:
             return True
         return deadline is not None and time.monotonic() + state.upcoming_sleep >= deadline
 
+    # Made anew for each failure: tenacity keeps its state by thread, and the next attempt may be another thread's.
     retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(lambda error: is_retryable(error) and not is_foreign(error)),
+        retry=tenacity.retry_if_exception(is_retryable),
         wait=wait,
         stop=stop,
-        sleep=sleep,
         before_sleep=_log,
         reraise=True,
     )
+    state = tenacity.RetryCallState(retrying, None, (), {})
+    state.attempt_number = attempt
+    state.set_exception((type(error), error, None))
+    retrying.begin()
     try:
-        return retrying(attempt)
+        seconds = retrying.iter(state)
     finally:
-        retrying.iter_state.reset()  # which keeps methods of `retrying`, and so itself, and the call
+        retrying.iter_state.reset()  # which keeps methods of `retrying`, and so itself, and the error
+    assert isinstance(seconds, float), "or it would have raised the error"
+    return float(seconds)
 
 
 def _wait(error: BaseException | None, attempt: int, policy: RetryPolicy) -> float:
@@ -75,15 +76,12 @@ def _asked_wait(error: BaseException | None) -> float:
     return (error.retry_after or 0.0) if isinstance(error, APIStatusError) else 0.0
 
 
-def _error(state: tenacity.RetryCallState) -> BaseException | None:
-    return None if state.outcome is None else state.outcome.exception()
-
-
 def _log(state: tenacity.RetryCallState) -> None:
     """The end of an attempt that is made again: a line in the log, without any content."""
+    assert state.outcome is not None, "it failed"
     _logger.info(
         "attempt %d failed with %s; the next one in %.2f s",
         state.attempt_number,
-        type(_error(state)).__name__,
+        type(state.outcome.exception()).__name__,
         state.upcoming_sleep,
     )

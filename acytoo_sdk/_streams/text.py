@@ -42,6 +42,8 @@ class GrowingText:
         characters: how many they have.
     """
 
+    __slots__ = ("_joined", "_joined_characters", "_joining", "_parts", "characters", "pieces")
+
     def __init__(self) -> None:
         self.pieces = 0
         self.characters = 0

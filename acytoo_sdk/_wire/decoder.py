@@ -19,6 +19,8 @@ class TextDecoder:
         error: why nothing more can be decoded; set when the text before the fault was returned.
     """
 
+    __slots__ = ("_bytes_left", "_cut_character", "_max_bytes", "_notices", "_started", "error")
+
     def __init__(self, *, strip_notices: bool, max_bytes: int | None) -> None:
         self.error: UnexpectedReplyError | None = None
         self._notices = NoticeFilter() if strip_notices else None
@@ -71,7 +73,9 @@ class TextDecoder:
         if text and not self._started:
             self._started = True
             text = text.removeprefix("\ufeff")
-        return text if self._notices is None else self._notices.feed(text)
+        if self._notices is None or not (self._notices.held or "\n" in text):
+            return text  # as most is
+        return self._notices.feed(text)
 
 
 def _decode_error(error: UnicodeDecodeError) -> DecodeError:

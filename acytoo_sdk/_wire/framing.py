@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 # A size line holds 16 digits and perhaps an extension; trailers are a handful of header lines.
 _LONGEST_SIZE_LINE = 4096
 _LONGEST_TRAILERS = 64 * 1024
+_CRLF = b"\r\n"
 _BLANKS = " \t"  # other readers do not take what else Python calls a blank for one
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r\n")
 _TRAILERS = re.compile(rb"\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r\n)*\r\n")
@@ -38,6 +39,8 @@ class FramingReader:
         reusable: whether the connection may serve again after the end: not where bytes arrived behind it, nor where the
             head or the trailers left room for another opinion on where that is.
     """
+
+    __slots__ = ("done", "error", "reusable", "whole")
 
     def __init__(self) -> None:
         self.done = False
@@ -68,6 +71,8 @@ class FramingReader:
 class CloseDelimitedReader(FramingReader):
     """A body that ends with the connection, which by itself proves nothing: RFC 9112, 8 and 9.8."""
 
+    __slots__ = ()
+
     def __init__(self) -> None:
         super().__init__()
         self.reusable = False
@@ -83,6 +88,8 @@ class CloseDelimitedReader(FramingReader):
 
 class ContentLengthReader(FramingReader):
     """A body of a length announced before."""
+
+    __slots__ = ("_left",)
 
     def __init__(self, length: int) -> None:
         super().__init__()
@@ -109,6 +116,8 @@ class ChunkedReader(FramingReader):
         reusable: whether the connection may serve again after the end.
     """
 
+    __slots__ = ("_after_chunk", "_in_trailers", "_left", "_rest")
+
     def __init__(self, *, reusable: bool = True) -> None:
         super().__init__()
         self.reusable = reusable
@@ -119,6 +128,10 @@ class ChunkedReader(FramingReader):
 
     def receive_data(self, data: bytes) -> bytes:
         """Takes bytes off the connection; returns those of the body."""
+        if not (self._rest or self._left or self._after_chunk or self._in_trailers):
+            found = _SIZE_LINE.match(data, 0, _LONGEST_SIZE_LINE)
+            if found and 0 < int(found[1], 16) == len(data) - found.end() - 2 and data.endswith(_CRLF):
+                return data[found.end() : -2]  # one chunk, as most arrive
         data, self._rest = self._rest + data, b""
         parts: list[bytes] = []
         at, end = 0, len(data)

@@ -29,24 +29,23 @@ class NoticeFilter:
 
     Attributes:
         notice: the notice, without the white space around it; None until the reply's end, and where there was none.
+        held: the text that may be the beginning of one.
     """
 
     def __init__(self) -> None:
         self.notice: str | None = None
-        self._held = ""
+        self.held = ""
 
     def feed(self, text: str) -> str:
         """Takes the next text; returns what can be shown, "" if that is nothing."""
-        if not self._held and "\n" not in text:
-            return text
-        text = self._held + text
+        text = self.held + text
         start = _possible_start(text)
-        self._held = text[start:]
+        self.held = text[start:]
         return text[:start]
 
     def flush(self) -> str:
         """The reply is over: returns what was held back, unless it is a notice."""
-        held, self._held = self._held, ""
+        held, self.held = self.held, ""
         if _NOTICE.fullmatch(held):
             self.notice = held.strip()
             return ""

@@ -63,10 +63,33 @@ def test_one_may_be_given_back_at_any_step_of_taking_one() -> None:
     assert interrupt_at_each_step(attempt) > 3
 
 
+def test_what_a_handler_raises_while_a_connection_is_taken_is_not_taken_for_none() -> None:
+    def handler() -> None:
+        raise IndexError("the handler's")
+
+    def attempt(step: int) -> int:
+        idle: Any = IDLE(3)
+        idle.put("a")
+        raised: list[str] = []
+
+        def get() -> None:
+            try:
+                idle.get(block=False)
+            except IndexError as error:
+                raised.append(str(error))
+
+        steps = run_interrupted(get, {step: handler}, file=file_of(IDLE.get))
+        assert raised == ["the handler's"] * (step < steps)
+        return steps
+
+    assert interrupt_at_each_step(attempt) > 3
+
+
 def test_a_head_that_is_interrupted_can_be_closed() -> None:
     """An interruption may come just before the file takes its place again, and http.client closes what is there."""
-    reply = StrictHTTPResponse(NoSocket())
-    reply.fp = _HeadLines(reply.fp)  # type: ignore[assignment]
+    sock: Any = NoSocket()
+    reply = StrictHTTPResponse(sock)
+    reply.fp = _HeadLines(sock, reply.fp)  # type: ignore[assignment]
     reply.flush()
     reply.close()
 

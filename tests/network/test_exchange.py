@@ -12,7 +12,7 @@ from acytoo_sdk import APIConnectionError, APITimeoutError, Timeout
 from acytoo_sdk._network.exchange import Exchange
 from acytoo_sdk._network.transport import Transport
 from acytoo_sdk._secrets import Mask
-from acytoo_sdk._wire.framing import framing_of, join_headers
+from acytoo_sdk._wire.framing import FramingError, framing_of, join_headers
 from acytoo_sdk.protocol import build_request
 from acytoo_sdk.testing import FakeServer, Fault, Framing, Gate
 
@@ -31,10 +31,18 @@ def exchange(transport: Transport, url: str, timeout: Timeout | None = None) -> 
     return Exchange(transport, request, timeout=timeout or Timeout(), deadline=None, mask=Mask())
 
 
+def head_of(one: Exchange) -> tuple[int, list[tuple[str, str]]]:
+    """Sends, and waits for the head."""
+    one.send()
+    head = one.receive_head()
+    assert head is not None, "the socket waits"
+    return head
+
+
 def opened(transport: Transport, url: str) -> Exchange:
     """An exchange whose head has come, and which knows the framing of its body."""
     one = exchange(transport, url)
-    status, headers = one.open()
+    status, headers = head_of(one)
     assert status == 200
     one.read_by(framing_of(status, join_headers(headers)))
     return one
@@ -105,7 +113,7 @@ def test_an_abort_wakes_the_thread_that_waits_for_the_head_and_the_one_that_wait
             one = exchange(transport, server.url)
 
             def receive(one: Exchange) -> None:
-                one.open()
+                head_of(one)
                 one.receive()
 
             def abort(one: Exchange = one, requests: int = requests) -> None:
@@ -126,7 +134,7 @@ def test_an_exchange_that_was_aborted_before_it_began_sends_nothing(transport: T
         one = exchange(transport, server.url)
         one.abort()
         with pytest.raises(APIConnectionError, match="cancelled"):
-            one.open()
+            one.send()
         one.close()
         assert (server.connections, server.requests) == (0, [])
 
@@ -134,7 +142,7 @@ def test_an_exchange_that_was_aborted_before_it_began_sends_nothing(transport: T
 def test_a_silent_body_ends_at_its_limit(transport: Transport) -> None:
     with FakeServer(["Hel", "lo"], faults=[Fault.stall(after=1)]) as server:
         one = exchange(transport, server.url, Timeout(idle=0.1))
-        one.open()
+        head_of(one)
         assert one.receive() is not None
         with pytest.raises(APITimeoutError) as late:
             one.receive()
@@ -142,14 +150,15 @@ def test_a_silent_body_ends_at_its_limit(transport: Transport) -> None:
         one.close()
 
 
-def test_a_head_that_the_stack_refuses_is_shown_before_its_failure(transport: Transport) -> None:
-    """The protocol's judgement of the head says more than urllib3's of its lengths."""
+def test_a_head_that_says_no_certain_length_is_shown_before_it_is_judged(transport: Transport) -> None:
+    """The protocol's judgement of the head says more than urllib3's of its lengths, and it is the only one."""
     lengths = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncontent-length: 5\r\n\r\nHello"
     with FakeServer(faults=[Fault.raw(lengths, close=False)]) as server:
         one = exchange(transport, server.url)
-        assert one.open() == (200, [("content-length", "3"), ("content-length", "5")])
-        with pytest.raises(APIConnectionError):
-            one.receive()
+        status, headers = head_of(one)
+        assert (status, headers) == (200, [("content-length", "3"), ("content-length", "5")])
+        with pytest.raises(FramingError):
+            framing_of(status, join_headers(headers))
         one.close()
         server.wait_until(lambda: not server.open_connections)
 
@@ -160,7 +169,7 @@ def test_the_body_of_a_mock_has_no_framing_that_proves_its_end(transport: Transp
     named = {"x-request-id": "req-1"}
     responses.post("http://chat.example/api/completions", body="Привет", headers=named, status=status)
     one = exchange(transport, "http://chat.example")
-    got, headers = one.open()
+    got, headers = head_of(one)
     one.read_by(framing_of(got, join_headers(headers)))
 
     assert (got, dict(headers)["x-request-id"]) == (status, "req-1")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import io
 import pickle
 import socket
 import ssl
@@ -16,7 +15,8 @@ import socks
 
 from acytoo_sdk import AcytooError, APIConnectionError, APITimeoutError, InvalidRequestError, Timeout
 from acytoo_sdk._network.failures import default_host_hint, origin, translate
-from acytoo_sdk._network.sockets import Limits, SocketScope
+from acytoo_sdk._network.limits import Limits
+from acytoo_sdk._network.sockets import SocketScope
 from acytoo_sdk._secrets import Mask
 from acytoo_sdk._wire.framing import FramingError, IncompleteBodyError
 
@@ -24,13 +24,6 @@ URL = "https://chat.example:8443/api/completions"
 PROXY = "http://user:hunter2@proxy.example:3128"
 
 Stage = Callable[[SocketScope], None]
-
-
-class NoSocket:
-    """What http.client asks of a socket, with nothing to read."""
-
-    def makefile(self, mode: str) -> io.BytesIO:
-        return io.BytesIO()
 
 
 def connecting(scope: SocketScope) -> None:
@@ -43,7 +36,7 @@ def sent(scope: SocketScope) -> None:
 
 def reading(scope: SocketScope) -> None:
     scope.request_sent()
-    scope.reply = http.client.HTTPResponse(NoSocket())  # type: ignore[arg-type]
+    scope.head_received = True
     scope.limits.body_received()
 
 
@@ -183,7 +176,6 @@ def translated(row: Row, mask: Mask | None = None) -> AcytooError:
     scope = SocketScope(Limits(Timeout(), None))
     row.stage(scope)
     error = translate(row.error, scope, url=row.url, proxy=row.proxy, mask=mask or Mask(), timed_out=row.timed_out)
-    scope.reply = None
     assert isinstance(error, AcytooError)
     return error
 

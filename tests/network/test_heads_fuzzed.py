@@ -7,16 +7,19 @@ import http.client
 import io
 import re
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from wired_exchanges import Head, read_body, wired
 
-from acytoo_sdk import Timeout
-from acytoo_sdk._network.connections import RawReply
-from acytoo_sdk._network.head import StrictHTTPResponse
-from acytoo_sdk._network.sockets import Limits, SocketScope
+from acytoo_sdk import APIConnectionError, Timeout
+from acytoo_sdk._network.connections import Connection
+from acytoo_sdk._network.limits import Limits
+from acytoo_sdk._network.sockets import SocketScope, use_scope
 from acytoo_sdk._wire.framing import FramingError, framing_of, join_headers
 
 
@@ -131,7 +134,7 @@ def chunks_of(wire: bytes) -> tuple[bool, bytes, bool]:
 
 
 class Parts(io.RawIOBase):
-    """A connection that brings these parts, then ends."""
+    """A connection that takes any request, brings these parts, then ends."""
 
     def __init__(self, parts: list[bytes]) -> None:
         self.left = deque(part for part in parts if part)
@@ -151,14 +154,23 @@ class Parts(io.RawIOBase):
     def makefile(self, mode: str) -> io.BufferedReader:
         return io.BufferedReader(self)
 
+    def settimeout(self, seconds: float | None) -> None:
+        """It never waits."""
 
-class Lent:
-    """Stands for urllib3's response, which has the connection."""
+    def sendall(self, data: bytes) -> None:
+        """It is taken."""
+
+    def close(self) -> None:
+        """Whoever reads from it goes on, as from a socket's file."""
+
+
+class Lender:
+    """Stands for urllib3's pool, which lent the connection."""
 
     def __init__(self) -> None:
         self.given_back = False
 
-    def release_conn(self) -> None:
+    def _put_conn(self, connection: object) -> None:
         self.given_back = True
 
 
@@ -168,32 +180,72 @@ def read(parts: list[bytes]) -> Meaning:
     Raises:
         http.client.HTTPException, OSError, FramingError: its head is refused.
     """
-    connection: Any = Parts(parts)
-    with contextlib.closing(StrictHTTPResponse(connection, method="POST")) as reply:
-        return meaning_to_client(reply, connection)
+    sock, scope, lender = Parts(parts), SocketScope(Limits(Timeout(), None)), Lender()
+    connection: Any = Connection("chat.example")
+    connection.sock = sock
+    scope.limits.connected()
+    with use_scope(scope):
+        connection.request("POST", "/")
+        reply = connection.getresponse()
+    reply._connection, reply._pool = connection, lender  # as urllib3 does
+    with contextlib.closing(reply):
+        if not reply.receive_head():
+            raise AssertionError("it waits for the head")
+        if reply.status < 200:
+            raise FramingError("an interim reply is the last")
+        fields = [(name.lower(), value) for name, value in reply.headers.items()]
+        scope.adopt(sock)  # type: ignore[arg-type]
+        scope.framing = framing_of(reply.status, join_headers(fields))
+        body = b""
+        try:
+            for part in reply.stream():
+                assert part
+                body += part
+        except FramingError:
+            assert not lender.given_back
+            assert scope.framing.whole is False
+        # Where http.client let go of the connection, what is given back is not connected. What came after the end was
+        # seen is found by whoever takes up the connection.
+        reusable = lender.given_back and connection.sock is not None and not sock.left
+        return Meaning(reply.status, fields, body, scope.framing.whole, reusable)
 
 
-def meaning_to_client(reply: StrictHTTPResponse, connection: Any) -> Meaning:
-    """What is read of a reply on this connection."""
-    reply.begin()
-    if reply.status < 200:
-        raise FramingError("an interim reply is the last")
-    fields = [(name.lower(), value) for name, value in reply.headers.items()]
-    scope, lent = SocketScope(Limits(Timeout(), None)), Lent()
-    scope.adopt(connection)
-    scope.framing = framing_of(reply.status, join_headers(fields))
-    body, persistent = b"", not reply.will_close
-    response: Any = lent
-    try:
-        for part in RawReply(response, reply, scope).stream():
-            assert part
-            body += part
-    except FramingError:
-        assert not lent.given_back
-        assert scope.framing.whole is False
-    # What came after the end was seen is found by whoever takes up the connection.
-    reusable = lent.given_back and persistent and not connection.left
-    return Meaning(reply.status, fields, body, scope.framing.whole, reusable)
+def read_watched(parts: list[bytes]) -> Meaning:
+    """The same, by who waits for none of the parts: a reader of many replies.
+
+    Raises:
+        AcytooError, FramingError: its head is refused.
+    """
+    with wired() as (exchange, server):
+        head: Head | None = None
+        body, over, broken = b"", False, False
+        left = deque([*filter(None, parts), b""])
+        while left and not over:
+            if part := left.popleft():
+                server.say(part)
+            else:
+                server.end()
+            for _ in range(20):  # a turn brings a part of what has arrived
+                if head is None:
+                    head = exchange.receive_head()
+                    if head is None:
+                        continue
+                    if head[0] < 200:
+                        raise FramingError("an interim reply is the last")
+                    read_body(exchange, head)
+                try:
+                    data = exchange.receive()
+                except APIConnectionError:
+                    broken = over = True
+                    break
+                body += data or b""
+                over = data is None
+        assert head is not None, "the connection has ended"
+        fields = [(name.lower(), value) for name, value in head[1]]
+        whole = False if broken else exchange.whole
+        assert not (broken and server.given_back)
+        reusable = server.given_back and server.is_drained() and not any(left)
+        return Meaning(head[0], fields, body, whole, reusable)
 
 
 # Replies
@@ -333,16 +385,21 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
 
 
 @settings(max_examples=900)
-@example(b"HTTP/1.1 2_00 OK\r\nContent-Length: 5\r\n\r\nHello", [])
-@example(b"HTTP/1.1 200 OK\r\nFrom Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\nHello", [])
-@example(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nFrom : x\r\n\r\nHello", [])
-@example(b"HTTP/1.1 200 OK\r\nContent-Length: 5\v\r\n\r\nHello", [])
-@example(b"HTTP/1.1 200 OK\r\nTransfer-Encoding:\x1cchunked\r\n\r\n0\r\n\r\n", [])
-@example(b"HTTP/1.1 200 OK\r\nConnection: x\r\nConnection: close\r\nContent-Length: 5\r\n\r\nHello", [])
-@example(CHUNKED.replace(b"1.1", b"1.0") + b"Connection: keep-alive\r\n\r\n0\r\n\r\n", [])
-@example(CHUNKED + b"\r\n0\r\nno colon\r\n\r\n", [])
-@given(wild | nearly_honest(), st.lists(st.integers(0, 400), max_size=6))
-def test_a_reply_means_what_the_rfc_says_or_is_refused(wire: bytes, cuts: list[int]) -> None:
+@example(wire=b"HTTP/1.1 2_00 OK\r\nContent-Length: 5\r\n\r\nHello", cuts=[])
+@example(wire=b"HTTP/1.1 200 OK\r\nFrom Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\nHello", cuts=[])
+@example(wire=b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nFrom : x\r\n\r\nHello", cuts=[])
+@example(wire=b"HTTP/1.1 200 OK\r\nContent-Length: 5\v\r\n\r\nHello", cuts=[])
+@example(wire=b"HTTP/1.1 200 OK\r\nTransfer-Encoding:\x1cchunked\r\n\r\n0\r\n\r\n", cuts=[])
+@example(wire=b"HTTP/1.1 200 OK\r\nConnection: x\r\nConnection: close\r\nContent-Length: 5\r\n\r\nHello", cuts=[])
+@example(wire=CHUNKED.replace(b"1.1", b"1.0") + b"Connection: keep-alive\r\n\r\n0\r\n\r\n", cuts=[])
+@example(wire=b"HTTP/1.0 200 OK\r\nConnection: keep-alive\v\r\nContent-Length: 5\r\n\r\nHello", cuts=[])
+@example(wire=b"HTTP/1.0 200 OK\r\nKeep-Alive: 5\r\nContent-Length: 5\r\n\r\nHello", cuts=[])
+@example(wire=CHUNKED + b"\r\n0\r\nno colon\r\n\r\n", cuts=[])
+@given(wire=wild | nearly_honest(), cuts=st.lists(st.integers(0, 400), max_size=6))
+@pytest.mark.parametrize("read", [read, read_watched])
+def test_a_reply_means_what_the_rfc_says_or_is_refused(
+    read: Callable[[list[bytes]], Meaning], wire: bytes, cuts: list[int]
+) -> None:
     cuts = sorted(cuts)
     parts = [wire[a:b] for a, b in zip([0, *cuts], [*cuts, len(wire)], strict=True)]
     try:
@@ -351,7 +408,7 @@ def test_a_reply_means_what_the_rfc_says_or_is_refused(wire: bytes, cuts: list[i
         meant = None
     try:
         ours = read(parts)
-    except (http.client.HTTPException, OSError, FramingError):
+    except (http.client.HTTPException, OSError, FramingError, APIConnectionError):
         assert meant is None or is_too_large(wire), "an honest reply was refused"
         return
     assert meant is not None, "a reply that means nothing certain was taken"

@@ -12,7 +12,8 @@ import pytest
 from between_steps import file_of, interrupt_at_each_step, run_interrupted
 
 from acytoo_sdk import Timeout
-from acytoo_sdk._network.sockets import LimitedSocket, Limits, SocketScope
+from acytoo_sdk._network.limits import Limits
+from acytoo_sdk._network.sockets import LimitedSocket, SocketScope
 
 
 class Pair:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 import trustme
 
 from acytoo_sdk import InvalidRequestError, Timeout
-from acytoo_sdk._network.sockets import Limits, SocketScope
+from acytoo_sdk._network.limits import Limits
+from acytoo_sdk._network.sockets import SocketScope
 from acytoo_sdk._network.transport import Transport
 from acytoo_sdk._wire.framing import ContentLengthReader
 from acytoo_sdk.protocol import build_request
 from acytoo_sdk.testing import FakeServer, Fault
 
-Send = Callable[..., requests.Response]
+Send = Callable[..., Any]
 
 
 @pytest.fixture
@@ -33,13 +35,15 @@ def authority(tmp_path: Path) -> tuple[ssl.SSLContext, str]:
 
 @pytest.fixture
 def send() -> Iterator[Send]:
-    """Sends one request by a transport of its own, and reads none of the reply's body."""
+    """Sends one request by a transport of its own, and reads the head of the reply alone."""
     made: list[tuple[Transport, SocketScope]] = []
 
-    def send(url: str, *, verify: bool | str = True, proxy: str = "") -> requests.Response:
+    def send(url: str, *, verify: bool | str = True, proxy: str = "") -> Any:
         transport, scope = Transport(verify=verify, proxy=proxy, connections=1), SocketScope(Limits(Timeout(), None))
         made.append((transport, scope))
-        return transport.send(build_request("Hi", base_url=url), scope)
+        response: Any = transport.send(build_request("Hi", base_url=url), scope)
+        assert response.raw.receive_head()
+        return response
 
     yield send
     for transport, scope in made:
@@ -55,7 +59,8 @@ def test_a_redirect_is_not_followed_and_no_cookie_comes_back(send: Send) -> None
         transport = Transport(verify=True, proxy="", connections=1)
         for _ in range(2):
             scope = SocketScope(Limits(Timeout(), None))
-            transport.send(build_request("Hi", base_url=server.url), scope)
+            response: Any = transport.send(build_request("Hi", base_url=server.url), scope)
+            assert response.raw.receive_head()
             scope.close()
         transport.close()
         assert all("cookie" not in request.headers for request in server.requests)
@@ -127,7 +132,8 @@ def test_closing_ends_every_idle_connection() -> None:
     with FakeServer("Hello", framing="length") as server:
         transport, scope = Transport(verify=True, proxy="", connections=2), SocketScope(Limits(Timeout(), None))
         scope.framing = ContentLengthReader(5)
-        response = transport.send(build_request("Hi", base_url=server.url), scope)
+        response: Any = transport.send(build_request("Hi", base_url=server.url), scope)
+        assert response.raw.receive_head()
         assert b"".join(response.iter_content(None)) == b"Hello"
         scope.close()
         assert server.open_connections == 1  # kept for the next one

@@ -38,7 +38,7 @@ class Scene:
         self.since = 0.0  # when leaving began
         self.pauses = place == "buffer full"
         self._reached: dict[Place, Callable[[], object]] = {
-            "turn": lambda: client._readers._queue,
+            "turn": lambda: client._readers.waiting,
             "connecting": lambda: stream.stats.attempts,
             "head": lambda: server.requests,
             "reading": lambda: stream.text,
@@ -91,7 +91,7 @@ async def scene_at(place: Place) -> AsyncIterator[Scene]:
                 tasks.start_soon(client.complete, "I was first")
                 await until(lambda: gate.waiting)
             yield Scene(place, client.with_options(base_url=nowhere) if place == "connecting" else client, server)
-            await until(lambda: readers() == server.open_connections == first and not client._readers._queue)
+            await until(lambda: readers() == server.open_connections == first and not client._readers.waiting)
             assert len(server.requests) == (place != "connecting")
             gate.open()
         if not client._pool._closed:
@@ -241,7 +241,7 @@ async def test_ending_a_stream_from_elsewhere_wakes_its_reader(place: Place, who
         scene.pauses = False
         if place == "buffer full":  # nobody waits: the next piece awaited will tell
             scene.pieces.append(await anext(scene.stream))
-            await until(lambda: scene.stream._reader._stopped)
+            await until(lambda: scene.stream._reader.stopped)
         if place != "buffer full" or who != "aclose":  # with that, there is nobody to be told
             with pytest.raises(StreamCancelledError, match="was cancelled") as raised:
                 await scene.consume()

@@ -24,9 +24,10 @@ class FakeExchange:
 
     Args:
         body: what `receive` returns or raises, in turn.
-        status: of the reply; an error is raised by `open` in its place.
+        status: of the reply; an error is raised by `send` in its place.
         headers: of the reply.
         whole: what is known of the body at its end.
+        late: how often the head has not arrived yet.
         on: called with the name of each method, before it does anything.
     """
 
@@ -36,13 +37,17 @@ class FakeExchange:
         status: int | BaseException = 200,
         headers: tuple[tuple[str, str], ...] = PLAIN,
         whole: bool | None = True,
+        late: int = 0,
         on: Callable[[str], object] = lambda name: None,
     ) -> None:
         self.whole: bool | None = False
         self.aborted = False
         self.aborts = 0
         self.closes = 0
+        self.waits = True
+        self.expired = False
         self.framing: FramingReader | None = None
+        self._late = late
         self._body = deque(body)
         self._status = status
         self._headers = headers
@@ -55,11 +60,31 @@ class FakeExchange:
         self.aborted = True
         self.aborts += 1
 
-    def open(self) -> tuple[int, list[tuple[str, str]]]:
-        self._on("open")
+    def send(self) -> None:
+        self._on("send")
         if isinstance(self._status, BaseException):
             raise self._status
+
+    def receive_head(self) -> tuple[int, list[tuple[str, str]]] | None:
+        self._on("receive_head")
+        assert isinstance(self._status, int), "nothing was sent"
+        if self._late:
+            self._late -= 1
+            return None
         return self._status, list(self._headers)
+
+    def unblock(self) -> int | None:
+        """As one without a socket to be watched."""
+        self._on("unblock")
+        return None
+
+    def due(self, since: float) -> float:
+        """The limit on silence is an hour."""
+        return since + 3600
+
+    def expire(self) -> None:
+        self._on("expire")
+        self.expired = True
 
     def read_by(self, framing: FramingReader) -> None:
         self.framing = framing

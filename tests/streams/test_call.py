@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import logging
+import math
 import sys
 import threading
 import weakref
@@ -14,14 +15,25 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from fake_exchanges import FakeExchange, call_on
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acytoo_sdk import APIConnectionError, ClientClosedError, RetryPolicy, StreamCancelledError
+from acytoo_sdk import (
+    APIConnectionError,
+    ClientClosedError,
+    DecodeError,
+    EmptyReplyError,
+    RedirectError,
+    RetryPolicy,
+    ServerError,
+    StreamCancelledError,
+)
 from acytoo_sdk._network.pool import Pool
 from acytoo_sdk._options import Options
 from acytoo_sdk._secrets import Secret
-from acytoo_sdk._streams.call import Call, CallEvent, CallState, Lifecycle
+from acytoo_sdk._streams.call import Call
+from acytoo_sdk._streams.lifecycle import CallEvent, CallState, Lifecycle
 from acytoo_sdk.testing import FakeServer, Fault
 
 READY, RUNNING, COMPLETED = CallState.READY, CallState.RUNNING, CallState.COMPLETED
@@ -282,8 +294,144 @@ def test_a_failed_call_holds_nothing_that_waits_for_the_garbage_collector(pool: 
                 while frames is not None:
                     names.append(frames.tb_frame.f_code.co_name)
                     frames = frames.tb_next
-            assert "_attempt" not in names, "the frames of the attempt were kept"
+            assert not {"_opening", "_send", "_more"} & {*names}, "the frames of the attempt were kept"
             del call
             assert raised() is None
         finally:
             gc.enable()
+
+
+# The opening of a reply
+
+
+def opened(call: Call) -> str:
+    """The first text."""
+    call.start()
+    return next(iter(call.texts()))
+
+
+def test_a_reply_is_opened_by_its_first_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    exchange = FakeExchange(b"", b"\xef\xbb\xbf", b"\xd0", b"\x9f", b"more", on=asked.append)
+
+    assert opened(call_on(monkeypatch, exchange)) == "П"
+    assert asked == ["send", "receive_head", *["receive"] * 4, "close"], "and closed where nobody reads on"
+
+
+@pytest.mark.parametrize(
+    ("exchange", "kind"),
+    [
+        (lambda: FakeExchange(), EmptyReplyError),
+        (lambda: FakeExchange(b""), EmptyReplyError),
+        (lambda: FakeExchange(b"\xd0"), APIConnectionError),
+        (lambda: FakeExchange(b"\xff"), DecodeError),
+        (lambda: FakeExchange(APIConnectionError("reset")), APIConnectionError),
+        (lambda: FakeExchange(b"\xd0", APIConnectionError("reset")), APIConnectionError),
+        (lambda: FakeExchange(status=APIConnectionError("refused")), APIConnectionError),
+        (lambda: FakeExchange(status=KeyboardInterrupt()), KeyboardInterrupt),
+        (lambda: FakeExchange(KeyboardInterrupt()), KeyboardInterrupt),
+        (lambda: FakeExchange(status=302), RedirectError),
+        (lambda: FakeExchange(b"busy", status=503), ServerError),
+    ],
+    ids=[
+        "no-body",
+        "no-byte",
+        "half-a-character",
+        "no-utf8",
+        "break",
+        "break-in-a-character",
+        "refused",
+        "ctrl-c",
+        "ctrl-c-in-the-body",
+        "redirect",
+        "status",
+    ],
+)
+def test_a_reply_without_a_text_cannot_be_opened_and_is_closed_once(
+    monkeypatch: pytest.MonkeyPatch, exchange: Any, kind: type[BaseException]
+) -> None:
+    fake: FakeExchange = exchange()
+
+    with pytest.raises(kind) as caught:
+        opened(call_on(monkeypatch, fake))
+
+    assert type(caught.value) is kind
+    assert fake.closes == 1
+
+
+def test_a_reply_that_opened_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    exchange = FakeExchange(b"Hi")
+    call = call_on(monkeypatch, exchange)
+    call.start()
+    texts = iter(call.texts())
+
+    assert next(texts) == "Hi"
+    assert exchange.closes == 0
+    assert list(texts) == []
+    assert exchange.closes == 1
+
+
+# The steps
+
+
+def test_each_step_is_a_text_a_wait_for_the_server_or_one_before_the_next_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failing = FakeExchange(b"busy", status=503)
+    exchange = FakeExchange(b"Hel", b"", b"lo", late=1)
+    policy = RetryPolicy(attempts=2, wait_initial=4, jitter=0)
+    call = call_on(monkeypatch, failing, exchange, retry=policy)
+    call.start()
+
+    assert list(call.steps()) == [None, None, 4.0, None, None, "Hel", None, None, "lo", None]
+    assert (failing.closes, exchange.closes) == (1, 1)
+    assert call.stats.attempts == 2
+
+
+def test_a_connection_is_closed_before_the_wait_for_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = FakeExchange(status=APIConnectionError("refused"))
+    call = call_on(monkeypatch, failing, FakeExchange(b"Hi"), retry=RetryPolicy(attempts=2, wait_initial=4))
+    call.start()
+    steps = call.steps()
+
+    assert isinstance(next(steps), float)
+    assert failing.closes == 1
+    steps.close()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_steps_that_are_left_close_the_connection(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    exchange = FakeExchange(b"Hi", late=1)
+    call = call_on(monkeypatch, exchange)
+    call.start()
+    left = call.steps()
+    for _ in range(steps):
+        next(left)
+    assert exchange.closes == 0
+    left.close()
+
+    assert exchange.closes == 1
+
+
+def test_where_there_is_something_to_tell_no_step_waits_for_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    exchange = FakeExchange(b"Hi", b"!")
+    call = call_on(monkeypatch, exchange)
+    call.start()
+    exchange.waits = False
+
+    assert list(call.steps()) == [None, "Hi", "!"], "but for the head"
+
+
+def test_limits_are_those_of_the_attempt_and_there_are_none_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    exchange = FakeExchange(b"Hi")
+    call = call_on(monkeypatch, exchange)
+    call.start()
+    call.expire()
+    assert (call.due(1.0), call.unblock(), exchange.expired) == (math.inf, None, False)
+    steps = call.steps()
+    next(steps)
+
+    assert call.due(1.0) == 3601.0
+    call.expire()
+    assert exchange.expired
+    steps.close()

@@ -16,10 +16,7 @@ from acytoo_sdk import (
     APIStatusError,
     APITimeoutError,
     DecodeError,
-    EmptyReplyError,
-    RedirectError,
     ReplyTooLargeError,
-    ServerError,
     StreamCancelledError,
     StreamInterruptedError,
 )
@@ -30,6 +27,14 @@ from acytoo_sdk.testing import NOTICE
 
 def reply_on(exchange: FakeExchange, facts: ReplyFacts | None = None, **options: Any) -> Reply:
     return Reply(exchange.as_exchange, ReplyReader(**options), ReplyFacts() if facts is None else facts)
+
+
+def opened(reply: Reply) -> str:
+    """Its first text."""
+    reply.send()
+    while not (text := reply.more()):
+        assert text is not None, "without a text there is an error"
+    return text
 
 
 def rest_of(reply: Reply) -> list[str]:
@@ -58,7 +63,7 @@ def test_text_comes_as_the_bytes_do_and_none_says_that_it_is_over() -> None:
     exchange = FakeExchange(b"Hel", b"lo", b"!")
     reply = reply_on(exchange)
 
-    assert reply.open() == "Hel"
+    assert opened(reply) == "Hel"
     assert rest_of(reply) == ["lo", "!", ""]
     assert reply.more() is None, "the end lasts"
 
@@ -66,29 +71,21 @@ def test_text_comes_as_the_bytes_do_and_none_says_that_it_is_over() -> None:
 def test_what_makes_no_text_yet_is_an_empty_one() -> None:
     reply = reply_on(FakeExchange(b"a", b"\xd0", b"\x9f", b"", b"!"))
 
-    assert reply.open() == "a"
+    assert opened(reply) == "a"
     assert rest_of(reply) == ["", "П", "", "!", ""]
-
-
-def test_opening_waits_for_the_first_text() -> None:
-    asked: list[str] = []
-    reply = reply_on(FakeExchange(b"", b"\xef\xbb\xbf", b"\xd0", b"\x9f", b"more", on=asked.append))
-
-    assert reply.open() == "П"
-    assert asked == ["open", *["receive"] * 4]
 
 
 def test_text_that_was_held_back_comes_at_the_end() -> None:
     reply = reply_on(FakeExchange(b"Hi", b"\n\nYou can"))
 
-    assert reply.open() == "Hi"
+    assert opened(reply) == "Hi"
     assert rest_of(reply) == ["", "\n\nYou can"]
 
 
 def test_a_reply_of_which_all_text_was_held_back_is_opened_by_its_end() -> None:
     reply = reply_on(FakeExchange(b"\n\nYou can"))
 
-    assert reply.open() == "\n\nYou can"
+    assert opened(reply) == "\n\nYou can"
     assert reply.more() is None
 
 
@@ -100,15 +97,15 @@ def test_the_body_is_read_by_the_framing_of_the_head() -> None:
     def framing() -> object:
         return exchange.framing
 
-    Reply(exchange.as_exchange, reader, ReplyFacts()).open()
+    opened(Reply(exchange.as_exchange, reader, ReplyFacts()))
 
-    assert seen == [None, reader.framing], "nothing is received before it is known"
+    assert seen == [None, None, reader.framing], "nothing is received before it is known"
 
 
 def test_nothing_is_received_after_the_end() -> None:
     asked: list[str] = []
     reply = reply_on(FakeExchange(b"Hi", on=asked.append))
-    reply.open()
+    opened(reply)
     rest_of(reply)
     asked.clear()
 
@@ -136,7 +133,7 @@ def test_text_before_a_fault_comes_first_and_then_the_error_every_time(
     exchange = FakeExchange(*body)
     reply = reply_on(exchange, max_reply_bytes=10)
 
-    assert reply.open() == "Hi"
+    assert opened(reply) == "Hi"
     assert [reply.more() for _ in texts] == texts
     assert type(error_of(reply)) is kind
 
@@ -153,24 +150,24 @@ def test_text_before_a_fault_comes_first_and_then_the_error_every_time(
 def test_a_fault_that_no_text_precedes_is_raised_at_once(fault: bytes | BaseException, kind: type[AcytooError]) -> None:
     reply = reply_on(FakeExchange(b"Hi", fault))
 
-    assert reply.open() == "Hi"
+    assert opened(reply) == "Hi"
     assert type(error_of(reply)) is kind
 
 
 def test_an_end_inside_a_character_is_a_break() -> None:
     reply = reply_on(FakeExchange(b"Hi", b"\xd0"))
 
-    assert [reply.open(), reply.more()] == ["Hi", ""]
+    assert [opened(reply), reply.more()] == ["Hi", ""]
     assert type(error_of(reply)) is StreamInterruptedError
 
 
 def test_after_an_error_nothing_is_received() -> None:
     asked: list[str] = []
     reply = reply_on(FakeExchange(b"Hi", b"\xff", b"more", on=asked.append))
-    reply.open()
+    opened(reply)
     error_of(reply)
 
-    assert asked == ["open", "receive", "receive"]
+    assert asked == ["send", "receive_head", "receive", "receive"]
 
 
 def test_a_break_tells_what_the_network_did() -> None:
@@ -178,7 +175,7 @@ def test_a_break_tells_what_the_network_did() -> None:
     broken = APIConnectionError("the server hung up")
     broken.__cause__ = cause
     reply = reply_on(FakeExchange(b"Hi", broken))
-    reply.open()
+    opened(reply)
 
     error = error_of(reply)
 
@@ -189,7 +186,7 @@ def test_a_break_tells_what_the_network_did() -> None:
 def test_an_error_that_arrives_leaves_its_frames_behind() -> None:
     limit = APITimeoutError("slow", phase="idle")
     reply = reply_on(FakeExchange(b"Hi", b"\n\nYou", limit))
-    reply.open()
+    opened(reply)
     reply.more()
 
     assert reply.more() == "\n\nYou"
@@ -213,7 +210,7 @@ def test_an_abort_is_not_judged_as_a_break() -> None:
     exchange = FakeExchange(b"Hi", b"\n\nYou", aborted)
     reader = ReplyReader()
     reply = Reply(exchange.as_exchange, reader, ReplyFacts())
-    reply.open()
+    opened(reply)
     reply.more()
     exchange.abort()
 
@@ -225,7 +222,7 @@ def test_a_connection_that_an_abort_broke_is_no_interruption() -> None:
     broken = APIConnectionError("closed")
     exchange = FakeExchange(b"Hi", broken)
     reply = reply_on(exchange)
-    reply.open()
+    opened(reply)
     exchange.abort()
 
     assert error_of(reply) is broken
@@ -233,66 +230,57 @@ def test_a_connection_that_an_abort_broke_is_no_interruption() -> None:
 
 def test_an_error_that_is_none_of_the_package_comes_through_as_it_is() -> None:
     reply = reply_on(FakeExchange(b"Hi", b"\n\nYou", KeyboardInterrupt()))
-    reply.open()
+    opened(reply)
     reply.more()
 
     with pytest.raises(KeyboardInterrupt):
         reply.more()
 
 
-# Opening
+# The head, and the end
 
 
-@pytest.mark.parametrize(
-    ("exchange", "kind"),
-    [
-        (lambda: FakeExchange(), EmptyReplyError),
-        (lambda: FakeExchange(b""), EmptyReplyError),
-        (lambda: FakeExchange(b"\xd0"), APIConnectionError),
-        (lambda: FakeExchange(b"\xff"), DecodeError),
-        (lambda: FakeExchange(APIConnectionError("reset")), APIConnectionError),
-        (lambda: FakeExchange(b"\xd0", APIConnectionError("reset")), APIConnectionError),
-        (lambda: FakeExchange(status=APIConnectionError("refused")), APIConnectionError),
-        (lambda: FakeExchange(status=KeyboardInterrupt()), KeyboardInterrupt),
-        (lambda: FakeExchange(KeyboardInterrupt()), KeyboardInterrupt),
-        (lambda: FakeExchange(status=302), RedirectError),
-        (lambda: FakeExchange(b"busy", status=503), ServerError),
-    ],
-    ids=[
-        "no-body",
-        "no-byte",
-        "half-a-character",
-        "no-utf8",
-        "break",
-        "break-in-a-character",
-        "refused",
-        "ctrl-c",
-        "ctrl-c-in-the-body",
-        "redirect",
-        "status",
-    ],
-)
-def test_a_reply_without_a_text_cannot_be_opened_and_is_closed_once(exchange: Any, kind: type[BaseException]) -> None:
-    fake: FakeExchange = exchange()
+@pytest.mark.parametrize("late", [1, 3])
+def test_a_head_that_has_not_arrived_is_an_empty_text(late: int) -> None:
+    asked: list[str] = []
+    reply = reply_on(FakeExchange(b"Hi", late=late, on=asked.append))
+    reply.send()
 
-    with pytest.raises(kind) as caught:
-        reply_on(fake).open()
-
-    assert type(caught.value) is kind
-    assert fake.closes == 1
+    assert [reply.more() for _ in range(late)] == [""] * late
+    assert "receive" not in asked
+    assert reply.waits
+    assert reply.more() == "Hi"
+    assert asked == ["send", *["receive_head"] * (late + 1), "receive"]
 
 
-def test_a_reply_that_opened_stays_open() -> None:
-    exchange = FakeExchange(b"Hi")
-    reply_on(exchange).open()
+def test_a_reply_waits_for_its_head_and_for_its_body_but_not_for_what_there_is_to_tell() -> None:
+    exchange = FakeExchange(b"Hi", b"\xff")
+    reply = reply_on(exchange)
+    reply.send()
+    waits = [reply.waits]
+    assert reply.more() == "Hi"
+    waits.append(reply.waits)
+    exchange.waits = False  # its end, or a limit that ran out, is to be told
+    waits.append(reply.waits)
+    exchange.waits = True
+    error_of(reply)
+    waits.append(reply.waits)
 
-    assert exchange.closes == 0
+    assert waits == [True, True, False, False]
+
+
+def test_a_reply_that_has_ended_waits_for_nothing() -> None:
+    reply = reply_on(FakeExchange(b"Hi"))
+    opened(reply)
+    rest_of(reply)
+
+    assert not reply.waits
 
 
 def test_close_closes_the_exchange_once() -> None:
     exchange = FakeExchange(b"Hi")
     reply = reply_on(exchange)
-    reply.open()
+    opened(reply)
     reply.close()
 
     assert exchange.closes == 1
@@ -301,7 +289,7 @@ def test_close_closes_the_exchange_once() -> None:
 def test_a_retry_after_that_is_a_date_counts_from_the_arrival() -> None:
     date = formatdate(time.time() + 3600, usegmt=True)
     with pytest.raises(APIStatusError) as caught:
-        reply_on(FakeExchange(b"", status=503, headers=(("Retry-After", date),))).open()
+        opened(reply_on(FakeExchange(b"", status=503, headers=(("Retry-After", date),))))
 
     assert caught.value.retry_after is not None
     assert 1800 < caught.value.retry_after <= 3600
@@ -318,7 +306,7 @@ def test_before_anything_arrived_nothing_is_known() -> None:
 def test_the_head_is_noted_whether_or_not_the_reply_opens(status: int) -> None:
     facts = ReplyFacts()
     with contextlib.suppress(APIStatusError):
-        reply_on(FakeExchange(b"Hi", status=status, headers=(*PLAIN, ("X-Request-Id", "r-1"))), facts).open()
+        opened(reply_on(FakeExchange(b"Hi", status=status, headers=(*PLAIN, ("X-Request-Id", "r-1"))), facts))
 
     assert facts.head is not None
     assert (facts.head.status, facts.head.request_id) == (status, "r-1")
@@ -326,15 +314,15 @@ def test_the_head_is_noted_whether_or_not_the_reply_opens(status: int) -> None:
 
 def test_the_head_is_known_before_the_body_comes() -> None:
     facts, known = ReplyFacts(), list[bool]()
-    reply_on(FakeExchange(b"Hi", on=lambda name: known.append(facts.head is not None)), facts).open()
+    opened(reply_on(FakeExchange(b"Hi", on=lambda name: known.append(facts.head is not None)), facts))
 
-    assert known == [False, True]
+    assert known == [False, False, True]
 
 
 def test_a_reply_that_had_no_head_has_none() -> None:
     facts = ReplyFacts()
     with pytest.raises(APIConnectionError):
-        reply_on(FakeExchange(status=APIConnectionError("refused")), facts).open()
+        opened(reply_on(FakeExchange(status=APIConnectionError("refused")), facts))
 
     assert facts.head is None
 
@@ -343,7 +331,7 @@ def test_a_reply_that_had_no_head_has_none() -> None:
 def test_whole_is_what_the_framing_says_at_the_end_and_not_before(whole: bool | None) -> None:
     facts = ReplyFacts()
     reply = reply_on(FakeExchange(b"Hi", b"!", whole=whole), facts)
-    reply.open()
+    opened(reply)
     reply.more()
     before = facts.whole
     rest_of(reply)
@@ -355,7 +343,7 @@ def test_whole_is_what_the_framing_says_at_the_end_and_not_before(whole: bool | 
 def test_a_reply_that_ends_in_an_error_is_not_whole(body: list[bytes | BaseException]) -> None:
     facts = ReplyFacts()
     reply = reply_on(FakeExchange(b"Hi", *body), facts)
-    reply.open()
+    opened(reply)
     with pytest.raises(AcytooError):
         rest_of(reply)
 
@@ -365,7 +353,7 @@ def test_a_reply_that_ends_in_an_error_is_not_whole(body: list[bytes | BaseExcep
 def test_the_notice_is_noted_when_the_reply_is_closed() -> None:
     facts = ReplyFacts()
     reply = reply_on(FakeExchange(b"Hi", NOTICE.encode()), facts)
-    assert [reply.open(), *rest_of(reply)] == ["Hi", "", ""]
+    assert [opened(reply), *rest_of(reply)] == ["Hi", "", ""]
     reply.close()
 
     assert facts.notice == NOTICE.strip()
@@ -374,7 +362,7 @@ def test_the_notice_is_noted_when_the_reply_is_closed() -> None:
 def test_a_notice_that_was_cut_is_none() -> None:
     facts = ReplyFacts()
     reply = reply_on(FakeExchange(b"Hi", NOTICE.encode()[:40]), facts)
-    text = reply.open() + "".join(rest_of(reply))
+    text = opened(reply) + "".join(rest_of(reply))
     reply.close()
 
     assert (text, facts.notice) == ("Hi" + NOTICE[:40], None)

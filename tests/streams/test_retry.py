@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from email.utils import formatdate
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -27,29 +28,24 @@ from acytoo_sdk import (
     StreamInterruptedError,
     Timeout,
 )
-from acytoo_sdk._streams.retry import run
+from acytoo_sdk._streams.retry import wait_after
 from acytoo_sdk.testing import FakeServer, Fault
 
 HOUR = 3600.0
 BUSY = Fault.status(503)
 
 
-def failing(*errors: BaseException) -> Callable[[], str]:
-    """An attempt that raises each of the errors in turn, and then succeeds."""
-    left = list(errors)
-
-    def attempt() -> str:
-        if left:
-            raise left.pop(0)
-        return "done"
-
-    return attempt
-
-
-def waits(*errors: BaseException, policy: RetryPolicy, deadline: float | None = None) -> list[float]:
+def waits(
+    *errors: Any,
+    policy: RetryPolicy,
+    deadline: float | None = None,
+    sleep: Callable[[float], object] = lambda seconds: None,
+) -> list[float]:
     """The waits between the attempts that end in these errors."""
     slept: list[float] = []
-    assert run(failing(*errors), policy=policy, deadline=deadline, sleep=slept.append) == "done"
+    for attempt, error in enumerate(errors, 1):
+        slept.append(wait_after(error, attempt=attempt, policy=policy, deadline=deadline))
+        sleep(slept[-1])
     return slept
 
 
@@ -146,7 +142,7 @@ def test_a_deadline_inside_the_waits_ends_with_the_last_real_error(monkeypatch: 
     errors = [APIConnectionError("first"), busy(), RateLimitError("last", status_code=429, retryable=True), busy()]
     monkeypatch.setattr(time, "monotonic", lambda: now)
     with pytest.raises(RateLimitError, match="last"):
-        run(failing(*errors), policy=RetryPolicy(9, 1, 8, 0), deadline=1006.0, sleep=sleep)
+        waits(*errors, policy=RetryPolicy(9, 1, 8, 0), deadline=1006.0, sleep=sleep)
     monkeypatch.undo()
     assert slept == [1, 2]
 

@@ -1,0 +1,210 @@
+"""The openers: threads that may wait for a connection; and which of a client's readers have their turn.
+
+Threads are daemons of ours, not an async library's workers: they outlive single awaits, starve nobody else's, and never
+hold the interpreter at its exit. An opener connects and sends; then its reader is watched. The first that has one to be
+watched becomes the watching thread itself, so that a lone stream costs one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+
+from .._network.provenance import is_of_caught_line
+from .reader import Reader, Wait
+from .watch import Watch, first, refuse
+
+# How many open connections at once, where none of them waits: more would fight for the interpreter.
+_OPENERS = 2
+# After so many seconds without a connection begun, those that open are taken to wait for slow servers.
+_PATIENCE = 0.02
+# More than a system has.
+_MOST_STREAMS = 100_000
+
+
+class ReaderPool:
+    """The readers of one client. As many as it has places for run at once, the others wait for theirs in a queue.
+
+    A forked child has readers of its own: the threads are the parent's.
+
+    Args:
+        size: how many places there are.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = min(size, _MOST_STREAMS)
+        self._by_process: dict[int, _Readers] = {}
+
+    def add(self, reader: Reader) -> None:
+        """Runs a reader as soon as there is a place for it; it ends in an error where the system has no threads."""
+        self._readers.add(reader)
+
+    def remove(self, reader: Reader) -> bool:
+        """Takes a reader that has not begun out of its queue; False if there is none such."""
+        return self._readers.remove(reader)
+
+    def resume(self, reader: Reader) -> None:
+        """A reader has room again, or was stopped; from any thread."""
+        self._readers.resume(reader)
+
+    @property
+    def waiting(self) -> int:
+        """How many readers wait for a place."""
+        return len(self._readers.queue)
+
+    @property
+    def _readers(self) -> _Readers:
+        process = os.getpid()
+        readers = self._by_process.get(process)
+        # Of several threads that come first at the same moment, all get what one of them makes.
+        return readers or self._by_process.setdefault(process, _Readers(self._size))
+
+
+class _Readers:
+    """Those of one process.
+
+    No lock is taken: while a thread starts, the garbage collector may run in it, finalise a stream there, and want to
+    take its reader out of the queue. Places are given and taken by the threads below alone, which no signal interrupts.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.queue: deque[Reader] = deque()  # those that wait for a place
+        self._places = deque([True] * size)
+        self._reopened: deque[Reader] = deque()  # those that have one, and whose next step may wait
+        self._openers: list[threading.Thread] = []  # each looks for another reader before it leaves this list
+        self._reserve: list[threading.Thread] = []
+        self._taken_up = 0  # counted roughly, to see whether there is any progress
+        self._watch = Watch(reopen=self._reopen, close=self._close)
+        self.resume = self._watch.resume
+
+    def add(self, reader: Reader) -> None:
+        self.queue.append(reader)
+        self._start_threads()
+
+    def remove(self, reader: Reader) -> bool:
+        try:
+            self.queue.remove(reader)
+        except ValueError as error:
+            if not is_of_caught_line(error):
+                raise
+            return False
+        reader.end()
+        return True
+
+    def _reopen(self, reader: Reader) -> None:
+        self._reopened.append(reader)
+        self._start_threads()
+
+    def _close(self, reader: Reader) -> None:
+        """A reader has ended: its place is free."""
+        self._places.append(True)
+        self._start_threads()
+
+    def _has_work(self) -> bool:
+        return bool(self._reopened or (self.queue and self._places))
+
+    def _next(self) -> Reader | None:
+        """The next reader to be taken up; it has a place."""
+        if (reader := first(self._reopened)) is not None:
+            return reader
+        while self.queue and first(self._places) is not None:
+            if (reader := first(self.queue)) is not None:
+                return reader
+            self._places.append(True)
+        return None
+
+    def _start_threads(self) -> None:
+        """Has the next reader taken up: by one more thread, if there are few, else as soon as one is free."""
+        while self._has_work() and not self._has_started_one():
+            if (reader := self._next()) is not None:
+                refuse(reader, RuntimeError("no thread can be started"))
+                self._places.append(True)
+
+    def _has_started_one(self) -> bool:
+        """Whether there is a thread that will look for a reader; False where the system has no more threads."""
+        try:
+            if _alive(self._openers) < _OPENERS:
+                self._start(self._open, self._openers)
+            elif not _alive(self._reserve):
+                self._start(self._stand_by, self._reserve)
+        except RuntimeError as error:
+            if not _is_of_threading(error):
+                raise  # a signal handler's
+            return bool(_alive(self._openers))
+        return True  # it may have come and gone already: then it found nothing to do
+
+    def _start(self, work: Callable[[], None], threads: list[threading.Thread]) -> None:
+        thread = threading.Thread(target=work, name="acytoo-stream", daemon=True)
+        threads.append(thread)
+        try:
+            thread.start()
+        except BaseException:
+            if not thread.is_alive():
+                with contextlib.suppress(ValueError):  # it has left already
+                    threads.remove(thread)
+            raise
+
+    def _open(self) -> None:
+        """Takes up one reader after another, as long as there are any."""
+        opener = threading.current_thread()
+        while True:
+            while (reader := self._next()) is not None:
+                self._taken_up += 1
+                wait = self._read(reader, opener)
+                if wait is Wait.NOTHING:
+                    self._close(reader)
+                elif self._watch.add(reader, wait):
+                    self._leave(opener)
+                    self._watch.run()
+                del reader
+                if opener not in self._openers:
+                    return
+            self._openers.remove(opener)
+            if not self._has_work():
+                return
+            self._openers.append(opener)
+
+    def _read(self, reader: Reader, opener: threading.Thread) -> Wait:
+        """Reads on, up to where others may take over: to its end, if its socket cannot be watched."""
+        while True:
+            wait = reader.read(time.monotonic())
+            reader.wake()
+            if wait is not Wait.SERVER or reader.descriptor is not None:
+                return wait
+            self._leave(opener)
+
+    def _leave(self, opener: threading.Thread) -> None:
+        """This thread is busy for long: others are to open."""
+        if opener in self._openers:
+            self._openers.remove(opener)
+            self._start_threads()
+
+    def _stand_by(self) -> None:
+        """Where those that open are stuck, with slow servers, has twice as many do so."""
+        spare = threading.current_thread()
+        while True:
+            while self._has_work():
+                taken_up = self._taken_up
+                time.sleep(_PATIENCE)
+                if self._taken_up == taken_up and self._has_work():
+                    with contextlib.suppress(RuntimeError):  # the system has no more
+                        for _ in self._openers[:]:
+                            self._start(self._open, self._openers)
+            self._reserve.remove(spare)
+            if not self._has_work():
+                return
+            self._reserve.append(spare)
+
+
+def _alive(threads: list[threading.Thread]) -> int:
+    return sum(thread.is_alive() for thread in threads[:])
+
+
+def _is_of_threading(error: RuntimeError) -> bool:
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_globals.get("__name__") == threading.__name__

@@ -1,0 +1,272 @@
+"""The watch: one thread that reads the replies of many calls, each as soon as its server says something.
+
+A selector tells which did. The thread looks after the limits of all readers, and after those that wait for room, or for
+their next attempt; what waits for anything else, a connection for one, is not done here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import selectors
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TypeVar
+
+from ..errors import APIConnectionError
+from .reader import Reader, Wait, Waker
+
+# News that comes so soon after other news, in seconds, waits for company: waking an event loop costs more than a piece.
+_SOON = 0.0005
+# How long it waits: a little, and a little more for each reader, but never longer than this.
+_REST, _REST_PER_READER, _LONGEST_REST = 0.0004, 0.00002, 0.004
+_LONGEST_WAIT = 3600.0  # seconds; a selector takes no year
+
+_SERVER = Wait.SERVER  # looked up once, not for each piece
+
+T = TypeVar("T")
+
+
+class Watch:
+    """Readers that wait, and the thread that reads for them: one at a time, as long as there are any.
+
+    No lock is taken: a finaliser may stop a reader at any moment, in any thread.
+
+    Args:
+        reopen: called with a reader whose next step may wait.
+        close: called with a reader that has ended.
+    """
+
+    def __init__(self, *, reopen: Callable[[Reader], None], close: Callable[[Reader], None]) -> None:
+        self.reopen = reopen
+        self.close = close
+        self.arrivals: deque[tuple[Reader, Wait]] = deque()
+        self.resumed: deque[Reader] = deque()
+        self._free = deque([True])  # taken by the thread that watches
+        self._bell: socket.socket | None = None
+
+    def add(self, reader: Reader, wait: Wait) -> bool:
+        """Takes a reader over; returns whether the calling thread has to `run`, since no other does."""
+        self.arrivals.append((reader, wait))
+        if first(self._free) is not None:
+            return True
+        self._ring()
+        return False
+
+    def resume(self, reader: Reader) -> None:
+        """A reader has room again, or was stopped; from any thread. One that comes later is looked at when it comes."""
+        if not self._free:
+            self.resumed.append(reader)
+            self._ring()
+
+    def run(self) -> None:
+        """Watches, in this thread, until no reader is left."""
+        watching = True
+        while watching:
+            rounds = None
+            try:
+                rounds = _Rounds(self)
+                with rounds:
+                    self._bell = rounds.bell
+                    while watching:
+                        rounds.run()
+                        watching = self._leave()
+            except Exception as error:  # there was no selector to be had, perhaps; nobody is to wait for ever
+                self._refuse_all(error, rounds)
+                watching = self._leave()
+
+    def _refuse_all(self, error: Exception, rounds: _Rounds | None) -> None:
+        for reader in rounds.readers if rounds else ():
+            refuse(reader, error)
+            self.close(reader)
+        while (arrival := first(self.arrivals)) is not None:
+            refuse(arrival[0], error)
+            self.close(arrival[0])
+
+    def _leave(self) -> bool:
+        """Lets another thread watch; returns whether this one has to go on, since somebody came meanwhile."""
+        self._free.append(True)
+        return bool(self.arrivals) and first(self._free) is not None
+
+    def _ring(self) -> None:
+        if (bell := self._bell) is not None:
+            try:
+                bell.send(b"\0")
+            except OSError:
+                pass  # it rings already, or nobody watches any more
+
+
+class _Rounds:
+    """What the watching thread keeps for itself. A round reads whatever has arrived, then wakes each event loop once.
+
+    Attributes:
+        bell: whoever sends a byte on it has arrivals, and what is resumed, looked at.
+    """
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._watched: dict[Reader, int] = {}  # by the descriptors of their sockets
+        with contextlib.ExitStack() as opened:
+            self._heard, self.bell = socket.socketpair()
+            for end in (self._heard, self.bell):
+                opened.enter_context(end).setblocking(False)
+            self._selector = self._new_selector()
+            self._opened = opened.pop_all()
+        self._parked: dict[Reader, Wait] = {}  # and those that wait for something else
+        self._earliest = math.inf  # when the first of them is to be looked after, at the latest
+        self._wakers: set[Waker] = set()  # of those who wait for what was read
+        self._woken = 0.0  # when they were last woken
+
+    def __enter__(self) -> _Rounds:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._selector.close()
+        self._opened.close()
+
+    @property
+    def readers(self) -> list[Reader]:
+        """All that wait."""
+        return [*self._watched, *self._parked]
+
+    def run(self) -> None:
+        """Watches until no reader is left."""
+        self._look_around()
+        while self._watched or self._parked:
+            self._collect(self._earliest - time.monotonic())
+            self._wake_as_they_come()
+
+    def _wake_as_they_come(self) -> None:
+        """Wakes those who wait for news: at once, or, as long as news comes soon after other news, all after a rest."""
+        busy = False
+        while self._wakers:
+            rest = min(_REST + _REST_PER_READER * len(self._watched), _LONGEST_REST)
+            if not busy and time.monotonic() - self._woken < max(_SOON, rest):
+                busy = True
+                self._rest(rest)
+            self._wake()
+            if busy:
+                self._rest(rest)
+
+    def _rest(self, seconds: float) -> None:
+        time.sleep(seconds)
+        self._collect(0)
+
+    def _collect(self, seconds: float) -> None:
+        """Waits for news, so long at most, and reads what has arrived."""
+        asked = time.monotonic()
+        events = self._selector.select(min(max(seconds, 0), _LONGEST_WAIT))
+        now, rung = time.monotonic(), False
+        if not events and now - asked < min(seconds, _LONGEST_WAIT) / 2:
+            self._renew_selector()
+        for key, _ in events:
+            if (reader := key.data) is None:
+                rung = True
+                continue
+            settled, wait = reader.settled, reader.read(now)
+            reader.note_news(self._wakers)
+            if wait is not _SERVER:
+                self._place(reader, wait)
+            elif not settled:  # another limit may apply now, an earlier one
+                self._earliest = min(self._earliest, reader.due())
+        if rung:
+            self._heard.recv(4096)
+            self._look_around()
+        if now >= self._earliest:
+            self._look_after_limits(now)
+
+    def _wake(self) -> None:
+        if self._wakers:
+            for waker in self._wakers:
+                waker.wake()
+            self._wakers.clear()
+            self._woken = time.monotonic()
+
+    def _new_selector(self) -> selectors.BaseSelector:
+        selector = selectors.DefaultSelector()
+        selector.register(self._heard, selectors.EVENT_READ)
+        for reader, descriptor in self._watched.items():
+            selector.register(descriptor, selectors.EVENT_READ, reader)
+        return selector
+
+    def _renew_selector(self) -> None:
+        """It woke for nothing: epoll tells for ever of a socket that was closed here, if a child still has it."""
+        stale, self._selector = self._selector, self._new_selector()
+        stale.close()
+
+    def _place(self, reader: Reader, wait: Wait) -> None:
+        """Puts a reader where it waits."""
+        self._parked.pop(reader, None)
+        if (descriptor := self._watched.pop(reader, None)) is not None:
+            self._selector.unregister(descriptor)
+        if wait is Wait.NOTHING:
+            self._watch.close(reader)
+        elif wait is Wait.SERVER:
+            self._register(reader)
+        else:
+            self._parked[reader] = wait
+            self._earliest = min(self._earliest, reader.resume_at)
+
+    def _register(self, reader: Reader) -> None:
+        assert reader.descriptor is not None, "it is told by its socket"
+        try:
+            self._selector.register(reader.descriptor, selectors.EVENT_READ, reader)
+        except OSError as error:  # the system watches enough already
+            refuse(reader, error)
+            self._watch.close(reader)
+            return
+        self._watched[reader] = reader.descriptor
+        self._earliest = min(self._earliest, reader.due())
+
+    def _look_around(self) -> None:
+        """Takes in who has come, and looks at who was resumed."""
+        now = time.monotonic()
+        while (arrival := first(self._watch.arrivals)) is not None:
+            self._place(*arrival)
+            self._look_at(arrival[0], now)
+        while (reader := first(self._watch.resumed)) is not None:
+            self._look_at(reader, now)
+
+    def _look_at(self, reader: Reader, now: float) -> None:
+        """A reader may go on, or is to end."""
+        known = reader in self._watched or reader in self._parked
+        has_room = self._parked.get(reader) is Wait.ROOM and reader.has_room
+        if known and (reader.stopped or (has_room and reader.descriptor is not None)):
+            self._place(reader, reader.read(now))
+            reader.note_news(self._wakers)
+        elif has_room:
+            del self._parked[reader]
+            self._watch.reopen(reader)  # reading it waits
+
+    def _look_after_limits(self, now: float) -> None:
+        self._earliest = math.inf
+        for reader in [*self._watched]:
+            if (due := reader.due()) <= now:
+                self._place(reader, reader.expire(now))
+                reader.note_news(self._wakers)
+            else:
+                self._earliest = min(self._earliest, due)
+        for reader in [*self._parked]:
+            if reader.resume_at <= now:
+                del self._parked[reader]
+                reader.resume_at = math.inf
+                self._watch.reopen(reader)
+            else:
+                self._earliest = min(self._earliest, reader.resume_at)
+
+
+def first(waiting: deque[T]) -> T | None:
+    """The first of those that wait, taken out; None where there is none."""
+    try:
+        return waiting.popleft()
+    except IndexError:
+        return None
+
+
+def refuse(reader: Reader, cause: Exception) -> None:
+    """Ends a reader for which the system has nothing left."""
+    error = APIConnectionError("The system has no more threads, or descriptors, for another stream")
+    error.__cause__ = cause.with_traceback(None)
+    reader.end(error)
