@@ -229,6 +229,7 @@ class RawReply(urllib3.HTTPResponse):
             if late and not framing.done:
                 raise TimeoutError("no time is left")
         if data and framing.whole and framing.reusable:  # behind an empty body, nobody looked for a surplus
+            scope.let_go()
             reply.close()
             scope.release()
             self.release_conn()

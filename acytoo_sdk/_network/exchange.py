@@ -80,6 +80,10 @@ class Exchange:
         """
         return None if self._awaited is None else self._awaited.unblock()
 
+    def before_close(self, act: Callable[[], None]) -> None:
+        """Has something done before the socket is closed, or given back."""
+        self._scope.before_close = act
+
     def due(self, since: float) -> float:
         """When a limit will have run out, on the monotonic clock, if nothing comes after `since`; or infinity."""
         return self._scope.limits.due(since)

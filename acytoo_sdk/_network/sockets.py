@@ -46,6 +46,7 @@ class SocketScope:
         had_turn: whether the head was received from, without waiting, since this was last reset.
         reply: http.client's reply, once it is awaited.
         head_received: whether its head is there.
+        before_close: what is to be done before the socket is closed, or given back, by whoever watches it.
         framing: takes the body out of its framing; set by whoever judged the head.
     """
 
@@ -54,6 +55,7 @@ class SocketScope:
         "_socket",
         "_to_close",
         "aborted",
+        "before_close",
         "blocking",
         "closed",
         "framing",
@@ -74,6 +76,7 @@ class SocketScope:
         self.had_turn = False
         self.reply: http.client.HTTPResponse | None = None
         self.head_received = False
+        self.before_close: Callable[[], None] | None = None
         self.framing: FramingReader = CloseDelimitedReader()
         self.closed = False
         self._socket: socket.socket | None = None  # which carries the attempt
@@ -118,9 +121,16 @@ class SocketScope:
         finally:
             self._leave(mine)
 
+    def let_go(self) -> None:
+        """Nobody is to watch the socket any more."""
+        act, self.before_close = self.before_close, None
+        if act is not None:
+            act()
+
     def close(self) -> None:
         """Closes the socket, for the thread that reads; after `release`, nothing is left to close."""
         self.closed = True
+        self.let_go()
         reply, self.reply = self.reply, None
         if reply is not None:
             reply.close()

@@ -13,7 +13,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING
 
 from .._network.pool import Pool
@@ -185,6 +185,11 @@ class Call:
             The descriptor by which to know that it said something; None where there is none, and steps wait as before.
         """
         return None if self._exchange is None else self._exchange.unblock()
+
+    def before_close(self, act: Callable[[], None]) -> None:
+        """Has something done before the socket of this attempt is closed, or given back."""
+        if self._exchange is not None:
+            self._exchange.before_close(act)
 
     def due(self, since: float) -> float:
         """When a limit will have run out, on the monotonic clock, if the server says nothing after `since`."""

@@ -13,6 +13,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from ..errors import APIConnectionError
@@ -107,13 +108,14 @@ class _Rounds:
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
-        self._watched: dict[Reader, int] = {}  # by the descriptors of their sockets
         with contextlib.ExitStack() as opened:
+            self._selector = opened.enter_context(selectors.DefaultSelector())
             self._heard, self.bell = socket.socketpair()
             for end in (self._heard, self.bell):
                 opened.enter_context(end).setblocking(False)
-            self._selector = self._new_selector()
+            self._selector.register(self._heard, selectors.EVENT_READ)
             self._opened = opened.pop_all()
+        self._watched: dict[Reader, int] = {}  # by the descriptors of their sockets
         self._parked: dict[Reader, Wait] = {}  # and those that wait for something else
         self._earliest = math.inf  # when the first of them is to be looked after, at the latest
         self._wakers: set[Waker] = set()  # of those who wait for what was read
@@ -123,7 +125,6 @@ class _Rounds:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._selector.close()
         self._opened.close()
 
     @property
@@ -156,11 +157,8 @@ class _Rounds:
 
     def _collect(self, seconds: float) -> None:
         """Waits for news, so long at most, and reads what has arrived."""
-        asked = time.monotonic()
         events = self._selector.select(min(max(seconds, 0), _LONGEST_WAIT))
         now, rung = time.monotonic(), False
-        if not events and now - asked < min(seconds, _LONGEST_WAIT) / 2:
-            self._renew_selector()
         for key, _ in events:
             if (reader := key.data) is None:
                 rung = True
@@ -184,23 +182,10 @@ class _Rounds:
             self._wakers.clear()
             self._woken = time.monotonic()
 
-    def _new_selector(self) -> selectors.BaseSelector:
-        selector = selectors.DefaultSelector()
-        selector.register(self._heard, selectors.EVENT_READ)
-        for reader, descriptor in self._watched.items():
-            selector.register(descriptor, selectors.EVENT_READ, reader)
-        return selector
-
-    def _renew_selector(self) -> None:
-        """It woke for nothing: epoll tells for ever of a socket that was closed here, if a child still has it."""
-        stale, self._selector = self._selector, self._new_selector()
-        stale.close()
-
     def _place(self, reader: Reader, wait: Wait) -> None:
         """Puts a reader where it waits."""
         self._parked.pop(reader, None)
-        if (descriptor := self._watched.pop(reader, None)) is not None:
-            self._selector.unregister(descriptor)
+        self._let_go(reader)
         if wait is Wait.NOTHING:
             self._watch.close(reader)
         elif wait is Wait.SERVER:
@@ -218,7 +203,13 @@ class _Rounds:
             self._watch.close(reader)
             return
         self._watched[reader] = reader.descriptor
+        reader.before_close(partial(self._let_go, reader))
         self._earliest = min(self._earliest, reader.due())
+
+    def _let_go(self, reader: Reader) -> None:
+        """Has the selector forget a socket before that is closed: epoll would go on, where a child has it still."""
+        if (descriptor := self._watched.pop(reader, None)) is not None:
+            self._selector.unregister(descriptor)
 
     def _look_around(self) -> None:
         """Takes in who has come, and looks at who was resumed."""

@@ -267,16 +267,24 @@ async def test_a_consumer_that_pauses_in_a_long_reply_loses_nothing_and_holds_up
         for sent in range(0, size, 1024):
             yield f"{sent:1024}"
 
-    with FakeServer(reply, pause=0) as server, FakeServer(["Hel", "lo"], pause=0.01) as other:
+    with (
+        FakeServer(reply, pause=0) as server,
+        FakeServer(["Hel", "lo"], pause=0.01) as other,
+        FakeServer("H", faults=[Fault.stall(after=1)]) as silent,
+    ):
         client = AsyncClient(server.url, timeout=Timeout(connect=60, idle=idle), max_reply_bytes=2 * size)
         async with client, client.stream("Hi") as stream:
             received = len(await anext(stream))
             await until(lambda: stream._reader._full)
+            strikes = Timeout(connect=60, idle=2 * idle)  # meanwhile: all limits are looked at then
+            struck = client.with_options(base_url=silent.url).stream("Hi", timeout=strikes)
+            assert await anext(struck) == "H"
             until_then = time.monotonic() + 3 * idle
             while time.monotonic() < until_then:
                 texts.append(await client.with_options(base_url=other.url).complete("Hi", timeout=PATIENT))
                 waiting = stream._reader._read - stream._reader._taken
                 assert 32 * 1024 < waiting == sum(map(len, stream._reader.pieces)) <= 128 * 1024 + 16
+            assert await ending(struck) is APITimeoutError
             assert sent < size - 1024, "the server is held up: what waits is neither here nor with it"
             async for piece in stream:
                 received += len(piece)

@@ -50,6 +50,7 @@ class Played:
         self._limit = limit
         self._opens = opens
         self._expired = False
+        self._before_close: Callable[[], None] = lambda: None
         self._steps = deque(steps)
         self._news = threading.Condition()
         self._sockets: tuple[socket.socket, socket.socket] | None = None
@@ -93,6 +94,9 @@ class Played:
             self._sockets[1].send(b"\0" * len(self._steps))
             return self._sockets[0].fileno()
 
+    def before_close(self, act: Callable[[], None]) -> None:
+        self._before_close = act
+
     def due(self, since: float) -> float:
         return since + self._limit
 
@@ -114,6 +118,7 @@ class Played:
             return self._steps.popleft() if self._steps else ""
 
     def _close(self) -> None:
+        self._before_close()
         with self._news:
             for each in self._sockets or ():
                 each.close()
