@@ -35,7 +35,7 @@ class AsyncClient(BaseClient):
             key, a password or headers, wherever those come from.
         max_streams: how many streams run at once, over all loops; further ones wait for their turn, first come first
             served, and their waiting counts into `Timeout.total`. Each takes a descriptor, of which a process often
-            may have 1,024, and about 30 KB; two threads or three read all of them.
+            may have 1,024, and about 30 KB; one thread reads all of them.
         arguments: all the others are those of `Client`.
 
     Raises:
