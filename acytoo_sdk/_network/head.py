@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import http.client
+import io
 import re
 import ssl
 from collections.abc import Callable
@@ -25,6 +26,9 @@ _STRAY = re.compile(rb"\0|\r(?!\n)")
 
 class StrictHTTPResponse(http.client.HTTPResponse):
     """http.client's reply with a head that is whole and well-formed, however it arrives."""
+
+    # Of one whose constructor was interrupted: it is closed all the same.
+    fp: io.BufferedReader = None  # type: ignore[assignment]
 
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)

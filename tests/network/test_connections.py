@@ -96,6 +96,13 @@ def test_a_head_that_is_interrupted_can_be_closed() -> None:
     assert reply.isclosed()
 
 
+def test_a_reply_whose_constructor_was_interrupted_can_be_closed() -> None:
+    reply = StrictHTTPResponse.__new__(StrictHTTPResponse)
+    reply.close()
+
+    assert reply.isclosed()
+
+
 def test_a_context_needs_no_option_of_openssl_3(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python may be built on OpenSSL 1.1.1, where a cut is told apart anyway."""
     monkeypatch.delattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", raising=False)
