@@ -32,7 +32,9 @@ ORDER = """
     _history  conversation  _base_client  _client  _async_client
     testing._wire  testing._gate  testing._faults  testing._answers  testing._connection  testing._server  testing
     provider  notebook
-    cli.terminal  cli.ask  cli.app  cli  __main__
+    server.settings  server.failures  server.wire  server.access  server.sse  server.completions
+    server.alarm  server.upstream  server.offline  server.log  server.listener  server.app  server
+    cli.terminal  cli.ask  cli.serve  cli.app  cli  __main__
 """.split()  # noqa: SIM905
 SANS_IO = ORDER[: ORDER.index("protocol") + 1]
 # The files through which a library comes in.
@@ -41,8 +43,9 @@ DOORS = {
     "urllib3": {"_network.connections"},
     "socks": {"_network.socks"},
     "tenacity": {"_streams.retry"},
-    "anyio": {"_streams.waker"},
-    "click": {"cli.app", "cli.ask"},  # a command is declared in its own file
+    "aiohttp": {"server.upstream", "server.listener", "server.app"},  # its client, its server, and what is answered
+    "anyio": {"_streams.waker", "server.upstream", "server.app"},  # the server's limits
+    "click": {"cli.app", "cli.ask", "cli.serve"},  # a command is declared in its own file
     "markdown_it": {"_display.markdown", "_display.formulas"},  # its parser, and what it has to learn
     "pygments": {"_display.code"},
     "IPython": {"_display.output", "notebook"},  # what a notebook shows, and what is typed there

@@ -42,13 +42,14 @@ class Proxies:
         return proxy_secrets(self.address_for(url))
 
     def _environment_address(self, url: str) -> str:
-        if _is_loopback(urlsplit(url).hostname or ""):
+        if is_loopback(urlsplit(url).hostname or ""):
             return ""
         address = self._environment(url)
         return check_proxy(f"the environment's proxy for {urlsplit(url).scheme}", address) if address else ""
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host, by its name or its address, is this machine itself."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

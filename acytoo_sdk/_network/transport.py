@@ -145,3 +145,13 @@ def _environment_bundle() -> tuple[str, str]:
 
 def _environment_proxy(url: str) -> str | None:
     return select_proxy(url, get_environ_proxies(url, no_proxy=None))
+
+
+def environment_proxies() -> Proxies:
+    """The environment's proxies, with the rules of this package: none for loopback, for one."""
+    return Proxies("", _environment_proxy)
+
+
+def trusting_context() -> ssl.SSLContext:
+    """Which certificates are trusted where nothing else is said."""
+    return _tls_context(True)

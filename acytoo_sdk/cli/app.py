@@ -10,6 +10,7 @@ from .._display.markdown import printable
 from .._version import __version__
 from ..errors import AcytooError
 from .ask import ask
+from .serve import serve
 
 
 class _Group(click.Group):
@@ -36,3 +37,4 @@ def app() -> None:
 
 
 app.add_command(ask)
+app.add_command(serve)

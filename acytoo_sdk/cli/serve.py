@@ -1,0 +1,150 @@
+"""`acytoo serve`: a server for everybody who speaks this wire, in front of an OpenAI-compatible one, or of none."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from .._checks import check_base_url
+from .._network.proxies import is_loopback
+from .._secrets import Secret
+from ..errors import InvalidRequestError
+from ..server.settings import Settings
+from ..server.wire import curl_line
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_DEFAULTS = Settings()
+_POSITIVE = click.FloatRange(min=0, min_open=True)
+_COUNT = click.IntRange(min=1)
+_ORIGIN = re.compile(r"\*|[A-Za-z][A-Za-z0-9+.-]*://[^/?#@\s]+")
+
+
+def _seconds(
+    name: str, default: float, what_for: str, *, least: click.FloatRange = _POSITIVE
+) -> Callable[[_Function], _Function]:
+    return click.option(name, type=least, default=default, show_default=True, metavar="SECONDS", help=what_for)
+
+
+@click.command()
+@click.option("--host", default=_DEFAULTS.host, show_default=True, metavar="ADDRESS", help="What to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=_DEFAULTS.port, show_default=True, help="0 picks a free one."
+)
+@click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), help="With --tls-key: serve https.")
+@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False))
+@click.option("--upstream", default="", metavar="URL", help="An OpenAI-compatible server, with its /v1.")
+@click.option("--model", default="", metavar="NAME", help="What to ask the upstream for, whatever a client asks for.")
+@click.option("--model-map", multiple=True, metavar="A=B", help="Ask for B where a client asks for A. Repeatable.")
+@click.option("--upstream-key-env", metavar="VARIABLE", help="The variable that holds the upstream's key.")
+@click.option("--pass-client-key", is_flag=True, help="Send a client's own key to the upstream, where it has one.")
+@click.option("--password-env", metavar="VARIABLE", help="The variable that holds the password that clients must tell.")
+@click.option("--allow-origin", multiple=True, metavar="ORIGIN", help="Of web pages that may ask. Repeatable.")
+@_seconds("--first-byte-timeout", _DEFAULTS.first_byte_timeout, "For the upstream's first byte.")
+@_seconds("--idle-timeout", _DEFAULTS.idle_timeout, "For each silence of the upstream after it.")
+@click.option(
+    "--max-body", type=_COUNT, default=_DEFAULTS.max_body, show_default=True, metavar="BYTES", help="Of a question."
+)
+@click.option("--max-streams", type=_COUNT, default=_DEFAULTS.max_streams, show_default=True, help="Replies at a time.")
+@_seconds("--grace", _DEFAULTS.grace, "For running replies, after SIGTERM or Ctrl-C.", least=click.FloatRange(min=0))
+@click.option("--reply", metavar="TEXT", help="Offline: what to answer.")
+@click.option("--echo", is_flag=True, help="Offline: say back what was said (the default).")
+@_seconds("--pause", _DEFAULTS.pause, "Offline: between two words.", least=click.FloatRange(min=0))
+@click.option(
+    "--fault", default="", metavar="NAME[=VALUE]", help="Offline: go wrong, in a way of FakeServer's; or: list."
+)
+def serve(
+    *,
+    model_map: tuple[str, ...],
+    upstream: str,
+    upstream_key_env: str | None,
+    password_env: str | None,
+    allow_origin: tuple[str, ...],
+    echo: bool,
+    **options: Any,
+) -> None:
+    """Serves the wire: bare UTF-8 text, as it comes.
+
+    With --upstream, an OpenAI-compatible server answers: Ollama, llama.cpp, vLLM, LM Studio, OpenRouter. A reply of its
+    that breaks ends broken here, never as if it were whole. Without, this server answers by itself.
+
+    \b
+    Examples:
+      acytoo serve
+      acytoo serve --upstream http://127.0.0.1:11434/v1 --model llama3.2
+      acytoo serve --fault cut
+    """
+    if echo and options["reply"] is not None:
+        raise click.UsageError("--echo and --reply are two answers: leave one out")
+    try:
+        settings = Settings(
+            upstream=_upstream(upstream),
+            model_map=dict(map(_pair, model_map)),
+            upstream_key=_secret("--upstream-key-env", upstream_key_env),
+            password=_secret("--password-env", password_env),
+            allow_origins=tuple(map(_origin, allow_origin)),
+            **options,
+        )
+        _run(settings)
+    except InvalidRequestError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _run(settings: Settings) -> None:
+    try:
+        from ..server.app import serve as run
+        from ..server.log import Log
+    except ModuleNotFoundError as error:
+        if error.name != "aiohttp":
+            raise
+        raise InvalidRequestError("the server needs aiohttp: pip install 'acytoo-sdk[serve]'") from error
+    log = Log(sys.stderr.fileno())
+
+    def announce(url: str) -> None:
+        click.echo(f"acytoo: listening on {url}")
+        sys.stdout.flush()
+        password = "ACYTOO_PASSWORD=... " if settings.password else ""
+        click.echo(f"try it:  {password}acytoo ask --base-url {url} 'Hi'\nor:      {curl_line(url)}", err=True)
+        if not settings.password and not is_loopback(settings.host):
+            click.echo(
+                "Warning: whoever reaches this address may ask, at your expense: set --password-env VARIABLE", err=True
+            )
+
+    try:
+        asyncio.run(run(settings, log=log, announce=announce))
+    except OSError as error:
+        place = f"{settings.host}:{settings.port}"
+        raise click.UsageError(f"cannot listen on {place}: {error.strerror or error}") from error
+    finally:
+        log.close()
+
+
+def _upstream(url: str) -> str:
+    return check_base_url("--upstream", url).removesuffix("/chat/completions") if url else ""
+
+
+def _pair(text: str) -> tuple[str, str]:
+    asked, _, sent = text.partition("=")
+    if not asked or not sent:
+        raise click.UsageError(f"--model-map takes A=B, not {text!r}")
+    return asked, sent
+
+
+def _secret(option: str, variable: str | None) -> Secret[str]:
+    """The value of a variable: arguments can be seen by every user of the machine."""
+    if variable is None:
+        return Secret("")
+    if not os.environ.get(variable):
+        raise click.UsageError(f"{option} names the variable {variable}, which is not set")
+    return Secret(os.environ[variable])
+
+
+def _origin(origin: str) -> str:
+    if not _ORIGIN.fullmatch(origin):
+        raise click.UsageError(f"--allow-origin takes an origin like https://chat.example.com, not {origin!r}")
+    return origin

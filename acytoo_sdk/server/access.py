@@ -1,0 +1,125 @@
+"""Access: who may ask, and which web pages may read the answer. No I/O.
+
+The user's own browser stands inside every wall: any page in it can post text/plain to a server of this machine without
+asking (so a foreign `Origin` is refused), and can be made to believe that the server is its own (so is a foreign
+`Host`, which is how DNS rebinding shows).
+
+Source: https://fetch.spec.whatwg.org/#http-cors-protocol; https://wicg.github.io/private-network-access/.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+from .._network.proxies import is_loopback
+from .._secrets import Secret
+from .failures import Failure
+from .wire import Question
+
+# What the AI SDK's transport sends (it sets user-agent), and what people add to it.
+_ALLOWED_HEADERS = "accept, authorization, content-type, user-agent, x-request-id, x-requested-with"
+_EXPOSED_HEADERS = "retry-after, x-request-id"
+_HEADER_NAMES = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z, -]{1,1000}")
+_ANY = "*"
+
+
+class Access:
+    """Decides about requests.
+
+    Args:
+        host: what the server listens on; on a loopback address, a request for another host is a foreign one.
+        password: to be told by whoever asks; "" for none.
+        origins: of the web pages that may ask, besides the server's own; "*" for any.
+    """
+
+    def __init__(self, *, host: str, password: Secret[str], origins: Sequence[str]) -> None:
+        self._on_loopback = is_loopback(host)
+        self._password = password
+        self._origins = frozenset(origin.lower() for origin in origins)
+        # A page that may ask may do so through a proxy of its own host.
+        self._hosts = frozenset(urlsplit(origin).hostname for origin in self._origins)
+
+    def check_source(self, headers: Mapping[str, str]) -> None:
+        """Refuses requests that a stranger's web page made; names of headers are in lower case.
+
+        Raises:
+            Failure: 403.
+        """
+        host, origin = headers.get("host", ""), headers.get("origin")
+        name = _host_name(host)
+        if self._on_loopback and host and not is_loopback(name) and name not in self._hosts:
+            raise Failure(403, "this server is asked for under a foreign name (Host)", "foreign host")
+        if origin is not None and not self._allows(origin, host):
+            raise Failure(
+                403, "web pages of this origin may not ask here: allow it with --allow-origin", "foreign origin"
+            )
+
+    def check_password(self, question: Question) -> None:
+        """Refuses a question without the password.
+
+        Raises:
+            Failure: 401.
+        """
+        told = [self._is_password(each) for each in question.passwords]  # all of them: the time tells nothing
+        if self._password and not any(told):
+            raise Failure(
+                401,
+                "this server asks for a password: send it as password, as key, or as Authorization: Bearer",
+                "no password",
+                headers={"www-authenticate": "Bearer"},
+            )
+
+    def key_for_upstream(self, question: Question) -> Secret[str]:
+        """The client's own key, which is never this server's password."""
+        return Secret("") if self._password and self._is_password(question.key) else question.key
+
+    def cors_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """What lets an allowed page read the answer, be it an error; nothing for others."""
+        if not self._origins:
+            return {}
+        origin = headers.get("origin")
+        if origin is None or not self._is_named(origin):
+            return {"vary": "Origin"}
+        return {
+            "access-control-allow-origin": origin,
+            "access-control-expose-headers": _EXPOSED_HEADERS,
+            "vary": "Origin",
+        }
+
+    def preflight_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """What a page that is allowed to ask may send."""
+        origin = headers.get("origin")
+        if origin is None or not self._is_named(origin):
+            return {}
+        asked = headers.get("access-control-request-headers", "")
+        answer = {
+            "access-control-allow-methods": "GET, HEAD, POST, OPTIONS",
+            "access-control-allow-headers": asked if _HEADER_NAMES.fullmatch(asked) else _ALLOWED_HEADERS,
+            "access-control-max-age": "600",
+        }
+        if headers.get("access-control-request-private-network") == "true":
+            answer["access-control-allow-private-network"] = "true"
+        return answer
+
+    def _allows(self, origin: str, host: str) -> bool:
+        """Whether pages of this origin may ask: named ones, and those of this very address of this machine."""
+        own = (f"http://{host}".lower(), f"https://{host}".lower())
+        return self._is_named(origin) or (is_loopback(_host_name(host)) and origin.lower() in own)
+
+    def _is_named(self, origin: str) -> bool:
+        return _ANY in self._origins or origin.lower() in self._origins
+
+    def _is_password(self, told: Secret[str]) -> bool:
+        one, other = (secret.reveal().encode(errors="surrogatepass") for secret in (told, self._password))
+        return hmac.compare_digest(one, other)
+
+
+def _host_name(host: str) -> str:
+    """The host of a `Host` header without its port, and an IPv6 address without its brackets."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""

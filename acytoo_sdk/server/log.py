@@ -1,0 +1,47 @@
+"""The log: one line a request, written by a thread of its own, so that no reply waits for whoever reads it."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+
+_MOST_LINES = 10_000  # waiting ones; a pipe that nobody reads loses the rest
+_CLOSE_SECONDS = 1.0
+
+
+class Log:
+    """Takes lines at once, and writes them as fast as they are taken from it.
+
+    Args:
+        descriptor: of the file they go to; None for nowhere.
+    """
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+        if descriptor is not None:
+            self._thread.start()
+
+    def write(self, line: str) -> None:
+        """Adds a line, with the time before it."""
+        if self._descriptor is not None and self._lines.qsize() < _MOST_LINES:
+            self._lines.put(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+
+    def close(self) -> None:
+        """Writes what waits, unless that takes too long."""
+        if self._descriptor is not None:
+            self._lines.put(None)
+            self._thread.join(_CLOSE_SECONDS)
+
+    def _write(self) -> None:
+        assert self._descriptor is not None
+        while (line := self._lines.get()) is not None:
+            data = line.encode(errors="replace")
+            try:
+                while data:
+                    data = data[os.write(self._descriptor, data) :]
+            except OSError:
+                return  # nobody will read it any more
