@@ -17,16 +17,18 @@ _FORMAT = "{:<47} {:<29} {:>11} {:>7} {:>8} {:>14} {:>7} {:>9}  {}"
 
 def main() -> int:
     """Plays the rows that were asked for; returns the exit code."""
-    names = list(dict.fromkeys(row.name for row in ROWS))
+    names = list(dict.fromkeys(name for row in ROWS for name in (row.name.partition("-")[0], row.name)))
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Beside its peers, as ratios.")
     parser.add_argument("--quick", action="store_true", help="one round each")
-    parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=f"one of: {', '.join(names)}")
+    parser.add_argument(
+        "--only", action="append", choices=names, metavar="NAME", help=f"a row, or its first word: {', '.join(names)}"
+    )
     arguments = parser.parse_args()
     print(_FORMAT.format("row", "contender", "figure", "server", "compared", "spread", "bar", "and then", ""))
     failed = False
     with running() as served:
         for row in ROWS:
-            if arguments.only and row.name not in arguments.only:
+            if arguments.only and not {row.name, row.name.partition("-")[0]} & {*arguments.only}:
                 continue
             for line in play(row, served, quick=arguments.quick):
                 print(_shown(line), flush=True)

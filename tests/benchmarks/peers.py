@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 CONNECT, SILENCE = 5.0, 30.0
 KEPT = 600.0  # seconds that a connection is kept: longer than the other contenders' turns take together
@@ -83,20 +85,34 @@ def httpx_async(url: str) -> Async:
 
 
 def aiohttp(url: str) -> Async:
-    import aiohttp
+    sessions: list[Any] = []  # one, made inside the loop
 
-    sessions: list[aiohttp.ClientSession] = []  # one, made inside the loop
-
-    async def pieces(path: str) -> AsyncIterator[str | bytes]:
+    def pieces(path: str) -> AsyncIterator[str | bytes]:
         if not sessions:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=SILENCE)
-            connector = aiohttp.TCPConnector(limit=CROWD, keepalive_timeout=KEPT)
-            sessions.append(aiohttp.ClientSession(timeout=timeout, connector=connector))
-        async with sessions[0].post(url + path, json=_PAYLOAD) as response:
-            async for data, _ in response.content.iter_chunks():
-                yield data
+            sessions.append(_aiohttp_session())
+        return _aiohttp_pieces(sessions[0], url + path)
 
     return pieces
+
+
+@asynccontextmanager
+async def closing_aiohttp(url: str) -> AsyncIterator[Async]:
+    """The same, to be entered inside the loop, and closed."""
+    async with _aiohttp_session() as session:
+        yield lambda path: _aiohttp_pieces(session, url + path)
+
+
+def _aiohttp_session() -> Any:
+    import aiohttp
+
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=SILENCE)
+    return aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=CROWD, keepalive_timeout=KEPT))
+
+
+async def _aiohttp_pieces(session: Any, url: str) -> AsyncIterator[str | bytes]:
+    async with session.post(url, json=_PAYLOAD) as response:
+        async for data, _ in response.content.iter_chunks():
+            yield data
 
 
 def openai_async(url: str) -> Async:

@@ -53,6 +53,27 @@ def _streams(
     )
 
 
+def _relay(number: int, path: str, pieces: int) -> Row:
+    which = "one stream" if number == 1 else f"{number:,} streams"
+    bars = {"aiohttp relay": Bar(None if number == 1 else 1.5, 1.2)}
+    measures = (
+        Measure("cpu of a piece", f"CPU a relayed piece, {which}", "us", 1e6, bars=bars),
+        Measure("delay", f"delay of a relayed piece, {which}", "ms", 1e3),
+        Measure("rate", f"pieces a second each, {which}", ""),
+        Measure("memory", f"memory a relayed stream, {which}", "KB", 1e-3),
+        Measure("cpu of opening", f"CPU a relayed stream, opening {which}", "ms", 1e3),
+    )
+    return Row(
+        f"relay-{number}",
+        ("acytoo serve", "aiohttp relay"),
+        3,
+        measures if number > 1 else measures[:3],
+        f"{number} relayed",
+        path,
+        number * pieces * STAMP,
+    )
+
+
 _PEERS = ("acytoo", "httpx", "requests", "read1", "socket")
 _ASYNC_PEERS = ("acytoo async", "httpx async", "aiohttp")
 _STREAMS_PEERS = ("acytoo async", "acytoo async trio", "aiohttp", "requests")
@@ -124,6 +145,10 @@ ROWS = (
         delay=Bar(5.0),
         threads=Bar(4),
         memory=Bar(45.0),
+    ),
+    *(
+        _relay(number, f"/paced/{pieces}/{rate}/events", pieces)
+        for number, pieces, rate in ((1, 1500, 400), (100, 90, 20), (1000, 60, 10))
     ),
     _streams("streams-200-tls", ("acytoo async", "aiohttp"), 200, "/paced/90/20/chunked", 90, tls=True),
     _streams(

@@ -6,6 +6,7 @@
     POST /alone             5,000 chunks, each of which arrives alone and bears the time of its sending
     POST /big               16 MiB in chunks of 1 KiB, each of which arrives alone
     POST /paced/N/RATE/FRAMING     N pieces, RATE of them a second, each with the time of its sending
+    POST /paced/N/RATE/events/chat/completions     the same as the events of an OpenAI server
     POST /cpu               the CPU seconds used so far
 
 Nothing is parsed but the path and the length of the request, and nothing is rendered twice but the times.
@@ -32,7 +33,7 @@ FAST_CHUNKS = 20_000
 ALONE_CHUNKS = 5_000
 BIG_CHUNKS = 16 * 1024
 STAMP = 20  # characters of a paced piece: the time of its sending, on the monotonic clock, in nanoseconds
-FRAMINGS = ("chunked", "length", "close", "one-chunk")
+FRAMINGS = ("chunked", "length", "close", "one-chunk")  # and "events"
 
 # The system makes about 0.16 ms of it, as long as the slowest client takes for a chunk on a busy machine.
 _APART = 0.0001
@@ -88,20 +89,20 @@ def _stamp() -> bytes:
     return b"%0*d" % (STAMP, time.monotonic_ns())
 
 
-def _event(text: str) -> bytes:
-    delta = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+def _event(text: str | None, reason: str | None = None) -> bytes:
+    delta = {"index": 0, "delta": {} if text is None else {"content": text}, "finish_reason": reason}
     head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [delta]}
     return b"data: " + json.dumps(head).encode() + b"\n\n"
 
 
+_DONE = b"data: [DONE]\n\n"
+_EVENT_BEFORE, _EVENT_AFTER = _event("|").split(b"|")
 _FIVE_BYTES, _KIBIBYTE = _chunk(b"abcd "), _chunk(b"abcdefgh" * 128)
 _FIXED = {
     "/hello": _CHUNKED + _chunk(b"Hello!") + _LAST_CHUNK,
-    "/hello/chat/completions": _EVENTS + _chunk(_event("Hello!") + b"data: [DONE]\n\n") + _LAST_CHUNK,
+    "/hello/chat/completions": _EVENTS + _chunk(_event("Hello!") + _DONE) + _LAST_CHUNK,
     "/fast": _CHUNKED + _FIVE_BYTES * FAST_CHUNKS + _LAST_CHUNK,
-    "/fast/chat/completions": (
-        _EVENTS + _chunk(_event("abcd ")) * FAST_CHUNKS + _chunk(b"data: [DONE]\n\n") + _LAST_CHUNK
-    ),
+    "/fast/chat/completions": (_EVENTS + _chunk(_event("abcd ")) * FAST_CHUNKS + _chunk(_DONE) + _LAST_CHUNK),
 }
 _ALONE: dict[str, tuple[Callable[[], bytes], int]] = {
     "/alone": (lambda: _chunk(_stamp()), ALONE_CHUNKS),
@@ -134,7 +135,7 @@ class _Connection(asyncio.Protocol):
         elif path == "/cpu":
             self._transport.write(_CHUNKED + _chunk(b"%f" % time.process_time()) + _LAST_CHUNK)
         else:
-            _, _, number, rate, framing = path.split("/")
+            _, _, number, rate, framing, *_ = path.split("/")
             _Paced(self._transport, int(number), 1 / float(rate), framing)
 
     def _send_apart(self, chunk: Callable[[], bytes], number: int) -> None:
@@ -162,6 +163,7 @@ class _Paced:
                 "length": _HEAD + b"content-length: %d\r\n\r\n" % length,
                 "close": _HEAD + b"connection: close\r\n\r\n",
                 "one-chunk": _CHUNKED + b"%x\r\n" % length,
+                "events": _EVENTS,
             }[framing]
         )
         # Evenly spread however fast they are opened: what comes in bursts costs less, and comes late.
@@ -173,13 +175,17 @@ class _Paced:
         if self._transport.is_closing():
             return
         piece = _stamp()
-        self._transport.write(_chunk(piece) if self._framing == "chunked" else piece)
+        if self._framing == "events":
+            piece = _EVENT_BEFORE + piece + _EVENT_AFTER
+        self._transport.write(_chunk(piece) if self._framing in ("chunked", "events") else piece)
         self._left -= 1
         if self._left:
             self._due += self._interval
             self._loop.call_at(self._due, self._send)
         elif self._framing == "close":
             self._transport.close()
+        elif self._framing == "events":
+            self._transport.write(_chunk(_event(None, "stop") + _DONE) + _LAST_CHUNK)
         elif self._framing != "length":
             self._transport.write((b"\r\n" if self._framing == "one-chunk" else b"") + _LAST_CHUNK)
 

@@ -91,3 +91,4 @@ ASYNC: dict[str, Callable[[Async, str], Awaitable[Figures]]] = {
 TRIO: dict[str, Callable[[Async, str], Awaitable[Figures]]] = {
     f"{number} streams": partial(streams_trio, number=number) for number in _STREAMS
 }
+RELAYED = {f"{number} relayed": number for number in (1, 100, 1000)}

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from types import TracebackType
 
-from . import peers, tasks
+from . import peers, relays, tasks
 from .server import allow_many_sockets
 from .streams import Figures, TooSlowError
 
@@ -91,8 +91,11 @@ def _task(peer: str, task: str, url: str) -> Callable[[str], Figures]:
         apieces = peers.TRIO[peer](url)
         trio.run(tasks.drain_async, apieces, "/hello")
         return lambda path: trio.run(tasks.TRIO[task], apieces, path)
-    apieces = peers.ASYNC[peer](url)
     loop = asyncio.new_event_loop()
+    if peer in relays.RELAYS:
+        number = tasks.RELAYED[task]
+        return lambda path: loop.run_until_complete(relays.relayed(peer, url, path, number))
+    apieces = peers.ASYNC[peer](url)
 
     async def run(path: str) -> Figures:
         return await tasks.ASYNC[task](apieces, path)
