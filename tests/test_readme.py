@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,20 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
+@pytest.fixture(scope="module")
+def served() -> Iterator[str]:
+    """The address of a server as the README has the reader start it, on a port that is free."""
+    command = [sys.executable, "-m", "acytoo_sdk", "serve", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().split()[-1]
+        process.terminate()
+
+
 @pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.strip().splitlines()[-1].strip()[:40])
-def test_python_block_runs_and_prints_what_its_comments_say(code: str) -> None:
+def test_python_block_runs_and_prints_what_its_comments_say(code: str, served: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-X", "utf8", "-c", code],
+        [sys.executable, "-W", "error", "-X", "utf8", "-c", code.replace("http://127.0.0.1:8000", served)],
         capture_output=True,
         encoding="utf-8",
         timeout=30,
