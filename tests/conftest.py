@@ -21,6 +21,7 @@ collect_ignore_glob = ["with_*"]
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("brief", parent=settings.get_profile("patient"), max_examples=20)
 settings.load_profile("patient")
 
 # What the helpers of a wing assert is shown as what its tests assert.

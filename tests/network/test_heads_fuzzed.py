@@ -384,7 +384,7 @@ def nearly_honest(draw: st.DrawFn) -> bytes:
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
 
 
-@settings(max_examples=900)
+@settings(max_examples=9 * settings().max_examples)
 @example(wire=b"HTTP/1.1 2_00 OK\r\nContent-Length: 5\r\n\r\nHello", cuts=[])
 @example(wire=b"HTTP/1.1 200 OK\r\nFrom Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\nHello", cuts=[])
 @example(wire=b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nFrom : x\r\n\r\nHello", cuts=[])

@@ -116,4 +116,6 @@ class ReaderLife(RuleBasedStateMachine):
 
 
 def test_a_reader_tells_the_truth_in_whatever_order_a_reply_goes_on() -> None:
-    run_state_machine_as_test(ReaderLife, settings=settings(deadline=None, max_examples=500, stateful_step_count=12))
+    run_state_machine_as_test(
+        ReaderLife, settings=settings(max_examples=5 * settings().max_examples, stateful_step_count=12)
+    )

@@ -326,7 +326,9 @@ class StreamLife(RuleBasedStateMachine):
 
 
 def test_a_stream_is_one_reply_whatever_happens_to_it() -> None:
-    run_state_machine_as_test(StreamLife, settings=settings(deadline=None, max_examples=500, stateful_step_count=25))
+    run_state_machine_as_test(
+        StreamLife, settings=settings(max_examples=5 * settings().max_examples, stateful_step_count=25)
+    )
 
 
 def test_an_exception_thrown_into_a_stream_that_was_not_begun_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
