@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
 import pytest
 from between_steps import file_of, interrupt_at_each_step, run_interrupted
 
 from acytoo_sdk import Timeout
+from acytoo_sdk._network.connections import new_tls_context
 from acytoo_sdk._network.limits import Limits
 from acytoo_sdk._network.sockets import LimitedSocket, SocketScope
 
@@ -202,3 +205,50 @@ def test_a_name_that_no_host_can_have_is_no_host() -> None:
     scope = SocketScope(Limits(Timeout(), None))
     with pytest.raises(socket.gaierror):
         scope.connect("a" * 64 + ".example", 80, [])
+
+
+def tls_error(reason: str | None, kind: type[ssl.SSLError] = ssl.SSLError) -> ssl.SSLError:
+    error = kind(1, "[SSL] no")
+    error.reason = reason  # type: ignore[assignment]
+    return error
+
+
+STRAY = tls_error("UNEXPECTED_EOF_WHILE_READING", ssl.SSLEOFError)
+AGAIN = tls_error(None, ssl.SSLEOFError)  # a connection that failed before
+WAITS = ssl.SSLWantReadError(2, "nothing has arrived")
+OWN = tls_error("DECRYPTION_FAILED_OR_BAD_RECORD_MAC")
+
+
+@pytest.mark.parametrize("operate", ["read", "send"])
+@pytest.mark.parametrize(
+    ("outcomes", "last"),
+    [
+        ([STRAY, 5], 5),
+        ([STRAY, WAITS], WAITS),
+        ([WAITS], WAITS),
+        ([OWN, AGAIN], OWN),
+        ([tls_error(None), AGAIN], AGAIN),  # a signal handler's call had its error told
+    ],
+    ids=["another's", "another's, and nothing has arrived", "nothing has arrived", "its own", "its own, told already"],
+)
+def test_an_error_of_tls_counts_where_it_is_of_this_connection(
+    operate: str, outcomes: list[Any], last: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = list(outcomes)
+
+    def play(sock: ssl.SSLSocket, *arguments: object) -> int:
+        outcome = left.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return cast(int, outcome)
+
+    monkeypatch.setattr(ssl.SSLSocket, operate, play)
+    with new_tls_context(verified=False).wrap_socket(socket.socket(), do_handshake_on_connect=False) as sock:
+        act = partial(sock.read, 9, bytearray(9)) if operate == "read" else partial(sock.send, b"x")
+        if last == 5 or (last is AGAIN and operate == "read"):
+            assert act() == (5 if last == 5 else 0)  # the end is none of the errors of a receive
+        else:
+            with pytest.raises(type(last)) as caught:
+                act()
+            assert caught.value is last
+    assert not left

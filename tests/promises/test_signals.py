@@ -36,6 +36,8 @@ from acytoo_sdk import (
     InvalidRequestError,
     RetryPolicy,
     ServerError,
+    Stream,
+    StreamCancelledError,
     StreamInterruptedError,
     Timeout,
 )
@@ -534,6 +536,45 @@ def test_a_signal_handler_may_make_a_call_of_its_own() -> None:
         with handled(call, lambda: server.requests):
             assert stream.read() == "Hello"
         assert stream.whole
+
+
+def test_over_tls_a_signal_handler_s_own_call_is_not_broken_by_the_end_of_the_one_it_interrupts(tmp_path: Path) -> None:
+    """It runs where OpenSSL has said what became of the interrupted connection, and Python has not told it yet."""
+    authority, tls, replies, over = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), [], threading.Event()
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    authority.cert_pem.write_to_path(bundle := str(tmp_path / "ca.pem"))
+
+    def end(stream: Stream, requests: int) -> None:
+        server.wait_until(lambda: len(server.requests) == requests)
+        stream.cancel()
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    def spin() -> None:
+        while not over.is_set():
+            pass  # so that who comes back from OpenSSL waits for its turn
+
+    with (
+        FakeServer("Hello", faults=[None, *[Fault.no_head(), None] * 20], tls=tls) as server,
+        Client(server.url, verify=bundle, retry=1) as interrupted,
+        Client(server.url, verify=bundle, retry=1) as client,
+    ):
+        client.complete("Hi")  # a new connection would begin by forgetting the errors of others
+        before = signal.signal(signal.SIGUSR1, lambda signum, frame: replies.append(client.complete("Hi")))
+        spinner = threading.Thread(target=spin)
+        spinner.start()
+        try:
+            for number in range(20):
+                stream = interrupted.stream("Wait")
+                ender = threading.Thread(target=end, args=(stream, 2 * number + 2))
+                ender.start()
+                with pytest.raises(StreamCancelledError):
+                    stream.read()
+                ender.join()
+        finally:
+            over.set()
+            spinner.join()
+            signal.signal(signal.SIGUSR1, before)
+    assert replies == ["Hello"] * 20
 
 
 def test_a_finaliser_never_stops_an_event_loop() -> None:
