@@ -137,7 +137,7 @@ class Connection:
             while (remaining := deadline - time.monotonic()) > 0:
                 self.socket.settimeout(remaining)
                 self.receive()
-        except TimeoutError:
+        except (TimeoutError, ssl.SSLWantReadError):  # or: time is over to the nanosecond, in CPython's `_ssl`
             pass
         finally:
             self.socket.settimeout(None)

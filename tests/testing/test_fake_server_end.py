@@ -112,6 +112,27 @@ def test_close_ends_a_handshake_that_never_came(server_tls: ssl.SSLContext) -> N
         assert read_all(sock) == b""
 
 
+def test_a_pause_over_tls_may_end_to_the_nanosecond(
+    server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then a receive within a timeout ends as one that must not wait."""
+    receive = ssl.SSLSocket.recv
+
+    def receive_in_no_time(sock: ssl.SSLSocket, *arguments: int) -> bytes:
+        if sock.server_side and sock.gettimeout():
+            raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "The operation did not complete (read)")
+        return receive(sock, *arguments)
+
+    monkeypatch.setattr(ssl.SSLSocket, "recv", receive_in_no_time)
+    with (
+        FakeServer(["Hel", "lo"], framing="close", tls=server_tls) as server,
+        dial(server) as plain,
+        client_tls.wrap_socket(plain, server_hostname="127.0.0.1") as client,
+    ):
+        client.sendall(request(CHAT))
+        assert read_all(client).endswith(b"Hello")
+
+
 def test_a_reply_function_that_does_not_return_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     finish = threading.Event()
     server = FakeServer(lambda chat: str(finish.wait(10))).start()
