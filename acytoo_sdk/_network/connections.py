@@ -6,6 +6,7 @@ code; the connecting itself is left to the scope.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import socket
 import ssl
@@ -129,6 +130,24 @@ class _IdleConnections(queue.LifoQueue[Any]):
     def qsize(self) -> int:
         return len(self._connections)
 
+    def close(self) -> None:
+        """Closes them all; somebody else may be at it, too."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if (connection := self.get()) is not None:
+                    connection.close()
+
+
+class _Pool(HTTPConnectionPool):
+    """A pool of idle connections that several may close at the same moment, which urllib3's own does not survive."""
+
+    QueueCls = _IdleConnections  # type: ignore[assignment]
+
+    def close(self) -> None:
+        idle, self.pool = self.pool, None
+        if isinstance(idle, _IdleConnections):
+            idle.close()
+
 
 PoolClasses = dict[str, type[HTTPConnectionPool]]
 """What a pool manager makes its pools of, by scheme."""
@@ -137,13 +156,11 @@ PoolClasses = dict[str, type[HTTPConnectionPool]]
 def pool_classes(plain: type[Connection], tls: type[TLSConnection]) -> PoolClasses:
     """Pools of these connections."""
 
-    class PlainPool(HTTPConnectionPool):
+    class PlainPool(_Pool):
         ConnectionCls = plain
-        QueueCls = _IdleConnections  # type: ignore[assignment]
 
-    class TLSPool(HTTPSConnectionPool):
+    class TLSPool(_Pool, HTTPSConnectionPool):
         ConnectionCls = tls
-        QueueCls = _IdleConnections  # type: ignore[assignment]
 
     return {"http": PlainPool, "https": TLSPool}
 

@@ -63,6 +63,30 @@ def test_one_may_be_given_back_at_any_step_of_taking_one() -> None:
     assert interrupt_at_each_step(attempt) > 3
 
 
+@pytest.mark.parametrize("kind", ["http", "https"])
+def test_a_pool_may_be_closed_at_any_step_of_closing_it(kind: str) -> None:
+    """By another thread, or by a signal handler."""
+
+    class Idle:
+        closed = 0
+
+        def close(self) -> None:
+            self.closed += 1
+
+    def attempt(step: int) -> int:
+        pool: Any = pool_classes(Connection, TLSConnection)[kind]("127.0.0.1", 9, maxsize=2)
+        idle = [Idle(), Idle()]
+        pool.pool.get(), pool.pool.get()  # there is nothing yet in their places
+        for each in idle:
+            pool.pool.put(each)
+        steps = run_interrupted(pool.close, {step: pool.close}, file=file_of(type(pool).close))
+        assert pool.pool is None
+        assert [each.closed for each in idle] == [1, 1]
+        return steps
+
+    assert interrupt_at_each_step(attempt) > 10
+
+
 def test_what_a_handler_raises_while_a_connection_is_taken_is_not_taken_for_none() -> None:
     def handler() -> None:
         raise IndexError("the handler's")
