@@ -16,7 +16,7 @@ from http import HTTPStatus
 
 from ._secrets import Mask, without_credentials
 from ._version import __version__
-from ._wire.dates import delay
+from ._wire.dates import retry_after as retry_after
 from ._wire.decoder import TextDecoder
 from ._wire.error_bodies import CHALLENGE, JSON_ERROR, PAGE, BodySniffer, ErrorKind, proxy_credentials_error
 from ._wire.framing import CloseDelimitedReader, FramingError, FramingReader, framing_of, join_headers
@@ -431,20 +431,3 @@ def is_retryable(error: BaseException) -> bool:
     if isinstance(error, StreamInterruptedError):
         return False
     return isinstance(error, AcytooError) and error.retryable
-
-
-def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> float | None:
-    """How long the server asks to wait, by its `Retry-After` header.
-
-    Args:
-        headers: names in lower case.
-        now: seconds since the epoch, which dates are compared with; None: dates count as absent.
-
-    Returns:
-        Seconds; None where the header is missing, a date that is not in the future, or anything else than one to ten
-        digits or a date as HTTP writes them.
-
-    Source:
-        RFC 9110, sections 10.2.3 and 5.6.7.
-    """
-    return delay(headers.get("retry-after", ""), now=now)

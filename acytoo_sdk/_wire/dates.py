@@ -8,6 +8,7 @@ Source: RFC 9110, sections 5.6.7 and 10.2.3.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime, timezone
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -17,6 +18,23 @@ _HTTP_DATE = re.compile(
 _ASCTIME = re.compile(
     r"[A-Z][a-z]{2} (?P<month>[A-Z][a-z]{2}) (?P<day>[ 0-9][0-9]) (?P<time>[0-9:]{8}) (?P<year>[0-9]{4})"
 )
+
+
+def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> float | None:
+    """How long the server asks to wait, by its `Retry-After` header.
+
+    Args:
+        headers: names in lower case.
+        now: seconds since the epoch, which dates are compared with; None: dates count as absent.
+
+    Returns:
+        Seconds; None where the header is missing, a date that is not in the future, or anything else than one to ten
+        digits or a date as HTTP writes them.
+
+    Source:
+        RFC 9110, sections 10.2.3 and 5.6.7.
+    """
+    return delay(headers.get("retry-after", ""), now=now)
 
 
 def http_date(value: str) -> float | None:
