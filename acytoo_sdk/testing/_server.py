@@ -28,10 +28,10 @@ _SHORTAGE_PAUSE = 0.1  # seconds
 class FakeServer:
     """A chat server on a free port of 127.0.0.1, one thread a connection, with keep-alive.
 
-    It answers every POST, whatever the path. A body that is not the wire's JSON is answered 400, another method 405,
-    and an exception in `reply` 500. `close()`, or leaving `with`, ends everything at once: no socket and no thread
-    stays behind, whatever the clients did. All attributes may be set between requests; a request is answered by the
-    values at its arrival.
+    It answers every POST, whatever the path and the payload. A body that is no JSON object is answered 400, another
+    method 405, and an exception in `reply` 500. `close()`, or leaving `with`, ends everything at once: no socket and no
+    thread stays behind, whatever the clients did. All attributes may be set between requests; a request is answered by
+    the values at its arrival.
 
         with FakeServer(["Hel", "lo"], faults=[Fault.drop()]) as server:
             print(Client(server.url).complete("Hi"))  # the second attempt

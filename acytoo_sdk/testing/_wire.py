@@ -29,7 +29,7 @@ class ReceivedRequest:
     headers: dict[str, str]
     body: bytes
     json: dict[str, Any] | None
-    """The body, if it is a JSON object with a list of `messages`; else None."""
+    """The body, if it is a JSON object; else None."""
 
 
 def build_head(status: int, fields: Mapping[str, str | None]) -> bytes:
@@ -59,21 +59,30 @@ def phrase(status: int) -> str:
 
 
 def read_chat(body: bytes) -> tuple[dict[str, Any] | None, str]:
-    """The body as the wire's JSON, or what is wrong with it."""
+    """The body as a JSON object, or what is wrong with it."""
     try:
         chat = json.loads(body)
     except (ValueError, RecursionError) as error:
         return None, f"the body is not JSON: {error}"
     if not isinstance(chat, dict):
         return None, "the body is not a JSON object"
-    if not isinstance(chat.get("messages"), list):
-        return None, 'the body has no list "messages"'
     return chat, ""
 
 
 def echo(chat: dict[str, Any]) -> list[str]:
-    count = len(chat["messages"])
-    users = [message for message in chat["messages"] if isinstance(message, dict) and message.get("role") == "user"]
-    said = users[-1].get("content") if users else "nothing"
-    text = f"You said: {said} (model {chat.get('model')}, {count} message{'' if count == 1 else 's'})"
+    """What the user said last, in whichever format, word by word."""
+    messages = chat.get("messages")
+    turns = [turn for turn in messages if isinstance(turn, dict)] if isinstance(messages, list) else []
+    said = [_text(turn) for turn in turns if turn.get("role") == "user"] or [chat.get("prompt", "nothing")]
+    count = len(messages) if isinstance(messages, list) else 0
+    model = f"model {chat['model']}, " if "model" in chat else ""
+    text = f"You said: {said[-1]} ({model}{count} message{'' if count == 1 else 's'})"
     return re.findall(r"\S+\s*", text.encode(errors="replace").decode())
+
+
+def _text(turn: dict[str, Any]) -> object:
+    """Of a message, or of a UI message of the AI SDK."""
+    parts = turn.get("parts")
+    if isinstance(parts, list):
+        return "".join(str(part.get("text", "")) for part in parts if isinstance(part, dict))
+    return turn.get("content")
