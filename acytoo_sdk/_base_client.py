@@ -23,7 +23,7 @@ class BaseClient:
 
     def __init__(self, given: Secret[Mapping[str, object]]) -> None:
         self._options = Options.of(given)
-        self._options.check_destination()
+        self._options.check_secrets()
         self._pool = Pool(self._options, size=self._pool_size())
 
     @property
@@ -48,7 +48,7 @@ class BaseClient:
 
         Raises:
             InvalidRequestError: an option is unknown, cannot be changed, or has a value that is not usable; or a
-                secret would go to the default host.
+                secret would go nowhere, or to the default host.
 
         Example:
             >>> from acytoo_sdk import Client
@@ -58,7 +58,7 @@ class BaseClient:
         given = Secret({**changes})
         del changes
         options = self._options.changed(given)
-        options.check_destination()
+        options.check_secrets()
         client = object.__new__(type(self))
         client.__dict__.update(self.__dict__, _options=options)
         return client

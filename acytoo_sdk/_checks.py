@@ -13,12 +13,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv6Address
 from itertools import chain
-from typing import Any, get_args
+from typing import Any, cast, get_args
 from urllib.parse import quote
 
 from ._secrets import Secret
+from ._wire.payloads import FORMATS
 from .errors import InvalidRequestError
-from .protocol import Message, Role, message_list
+from .protocol import Message, Payload, Role, message_list
 
 _BLANK_OR_CONTROL = re.compile(r"[\x00-\x20\x7f]")
 _NETLOC = re.compile(r"(?:\[(?P<ipv6>[^]]+)]|(?P<host>[^]:[]+))(?::(?P<port>[0-9]{0,5}))?")
@@ -29,6 +30,7 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _RESERVED_HEADERS = ("host", "content-length", "transfer-encoding")
 # How deep a message may nest, itself included: what copies it, reads or writes it takes some frames for each level.
 _MAX_LEVELS = 100
+_MAX_LEVELS_OF_BODY = 2 * _MAX_LEVELS  # which has messages somewhere in it
 _CONTAINERS = (dict, list, tuple)  # what JSON writes as objects and arrays
 
 
@@ -117,6 +119,27 @@ def check_temperature(name: str, value: object) -> float:
     return check_number(name, value, least=0, most=2)
 
 
+def check_payload(name: str, value: object) -> Payload:
+    """A format by its name, or a function that makes one."""
+    if callable(value):
+        return value
+    names = ", ".join(FORMATS)
+    if not isinstance(value, str):
+        raise InvalidRequestError(f"{name} must be one of {names}, or a function, not {type_name(value)}")
+    if value not in FORMATS:
+        raise InvalidRequestError(f"{name} must be one of {names}, or a function, not another str")
+    return cast(Payload, value)
+
+
+def check_body(name: str, value: object) -> dict[str, Any]:
+    """What a function of the caller's returned: a JSON object."""
+    if not isinstance(value, Mapping):
+        raise InvalidRequestError(f"{name} must return a mapping, for a JSON object, not {type_name(value)}")
+    body = dict(value)
+    _check_object(f"what {name} returned", body, _MAX_LEVELS_OF_BODY)
+    return body
+
+
 def check_verify(name: str, value: object) -> bool | str:
     """Whether to verify certificates, or the path of a CA bundle that exists."""
     if isinstance(value, bool):
@@ -191,24 +214,31 @@ def _check_message(place: str, message: object) -> None:
         raise InvalidRequestError(
             f"{place} must be a message like {{'role': 'user', 'content': 'Hi'}}, not {type_name(message)}"
         )
-    for name in message:
-        if not isinstance(name, str):
-            raise InvalidRequestError(f"{place} has a key that is not a str but {type_name(name)}")
     for name in ("role", "content"):
         if name not in message:
             raise InvalidRequestError(f"{place}.{name} is missing")
     if (role := check_text(f"{place}.role", message["role"])) not in get_args(Role):
         raise InvalidRequestError(f"{place}.role must be one of {', '.join(get_args(Role))}, not str {role!r}")
     check_text(f"{place}.content", message["content"], empty=True)
-    for name, value in message.items():
-        if isinstance(value, _CONTAINERS):
-            _check_levels(f"{place}.{name}", value)
+    _check_object(place, message, _MAX_LEVELS)
+
+
+def _check_object(place: str, value: Mapping[Any, object], levels: int) -> None:
+    """Refuses what is no object of JSON. The body of a request holds secrets, so no error carries what JSON refused."""
+    for name, each in value.items():
+        if not isinstance(name, str):
+            raise InvalidRequestError(f"{place} has a key that is not a str but {type_name(name)}")
+        if isinstance(each, _CONTAINERS):
+            _check_levels(f"{place}.{name}", each, levels)
+    refused = ""
     try:
-        json.dumps(dict(message), ensure_ascii=False, allow_nan=False).encode()
+        json.dumps(dict(value), ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
         if not _is_of_json(error):
             raise  # a signal handler's
-        raise InvalidRequestError(f"{place} cannot be written as JSON: {error}") from error
+        refused = str(error)
+    if refused:
+        raise InvalidRequestError(f"{place} cannot be written as JSON: {refused}")
 
 
 def _is_of_json(error: Exception) -> bool:
@@ -219,16 +249,16 @@ def _is_of_json(error: Exception) -> bool:
     return step is not None and step.tb_frame.f_globals.get("__name__") in (__name__, "json.encoder")
 
 
-def _check_levels(place: str, value: Any) -> None:
+def _check_levels(place: str, value: Any, levels: int) -> None:
     """Refuses what nests too deep, or without end. It goes down level by level, so that no depth is too much for it."""
     level = [value]
-    for _ in range(_MAX_LEVELS - 1):
+    for _ in range(levels - 1):
         inner = chain.from_iterable(each.values() if isinstance(each, dict) else each for each in level)
         # Each once: in one level, the same list may stand in many places.
         level = list({id(each): each for each in inner if isinstance(each, _CONTAINERS)}.values())
         if not level:
             return
-    raise InvalidRequestError(f"{place} nests deeper than the {_MAX_LEVELS} levels that a message may have")
+    raise InvalidRequestError(f"{place} nests deeper than the {levels} levels that are taken")
 
 
 def _header_name(name: object) -> str:

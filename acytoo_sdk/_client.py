@@ -11,7 +11,7 @@ from ._base_client import BaseClient
 from ._options import RetryPolicy, Timeout
 from ._secrets import Secret
 from ._streams.stream import Stream
-from .protocol import DEFAULT_MAX_REPLY_BYTES, DEFAULT_PATH, MessageLike, Messages
+from .protocol import DEFAULT_MAX_REPLY_BYTES, DEFAULT_PATH, MessageLike, Messages, Payload
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -46,6 +46,12 @@ class Client(BaseClient):
         verify: whether servers must have a certificate that is trusted; or the path of a CA bundle or folder to trust.
         strip_notices: whether an advertisement after a reply is taken off, and kept in `Stream.notice`.
         max_reply_bytes: the longest reply accepted, in bytes; None for no bound.
+        payload: the body of a request. "acytoo": the five keys of the wire. "ai-sdk": the UI messages of the Vercel AI
+            SDK, for endpoints made for its `useChat` that answer in bare text. "prompt": one text, for those made for
+            its `useCompletion`. These two send no model and no temperature, and have no place for a key and a password.
+            Or a function that makes a JSON object of a dict of `key`, `model`, `messages`, `temperature` and
+            `password`; it is called once a call, before anything is sent, with secrets in clear and messages of its
+            own, and must not block where the call is async.
 
     Raises:
         InvalidRequestError: an argument, or an environment variable, is not usable, or base_url is missing; the message
@@ -74,6 +80,7 @@ class Client(BaseClient):
         verify: bool | str = True,
         strip_notices: bool = True,
         max_reply_bytes: int | None = DEFAULT_MAX_REPLY_BYTES,
+        payload: Payload = "acytoo",
     ) -> None:
         given = Secret(
             {
@@ -90,6 +97,7 @@ class Client(BaseClient):
                 "verify": verify,
                 "strip_notices": strip_notices,
                 "max_reply_bytes": max_reply_bytes,
+                "payload": payload,
             }
         )
         del base_url, key, password, path, headers, proxy

@@ -7,6 +7,7 @@ signature and the docstring of `Client`, which people and editors read.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from ._checks import (
     check_base_url,
+    check_body,
     check_bound,
     check_count,
     check_flag,
@@ -22,6 +24,7 @@ from ._checks import (
     check_messages,
     check_number,
     check_path,
+    check_payload,
     check_secret,
     check_secret_proxy,
     check_temperature,
@@ -30,6 +33,7 @@ from ._checks import (
     type_name,
 )
 from ._secrets import Secret, clears_frames, header_secrets
+from ._wire.payloads import WITHOUT_SECRETS, PayloadFunction
 from .errors import InvalidRequestError
 from .protocol import (
     DEFAULT_BASE_URL,
@@ -38,6 +42,7 @@ from .protocol import (
     DEFAULT_PATH,
     DEFAULT_TEMPERATURE,
     Messages,
+    Payload,
     Request,
     build_request,
 )
@@ -179,6 +184,7 @@ class Options:
     verify: bool | str = _option(check_verify, True, of_pool=True)
     strip_notices: bool = _option(check_flag, True)
     max_reply_bytes: int | None = _option(check_bound, DEFAULT_MAX_REPLY_BYTES)
+    payload: Payload = _option(check_payload, "acytoo", from_text=str)
     base_url_given: bool = field(default=False, repr=False, compare=False)
 
     @classmethod
@@ -213,20 +219,27 @@ class Options:
         known = _is_given("base_url", changes) if "base_url" in changes else self.base_url_given
         return replace(self, **values, base_url_given=known)
 
-    def check_destination(self) -> None:
-        """Refuses to send a secret to the default host unasked: it no longer answers, and may be anybody's.
+    def check_secrets(self) -> None:
+        """Refuses a secret that would go nowhere, or to the default host unasked, which may be anybody's.
 
         Raises:
-            InvalidRequestError: there is a key, a password or a header of the caller's, and nobody gave a base_url.
+            InvalidRequestError: there is a key or a password, and the format has no place for it; or one of these, or a
+                header of the caller's, and nobody gave a base_url.
         """
-        if self.base_url_given:
-            return
         for name in ("key", "password", "headers"):
-            if getattr(self, name):
-                variable = OPTIONS[name].variable
+            if not getattr(self, name):
+                continue
+            variable = OPTIONS[name].variable
+            is_set = f"{name}= {f'(or {variable}) ' if variable else ''}is set"
+            if not self.base_url_given:
                 raise InvalidRequestError(
-                    f"{name}= {f'(or {variable}) ' if variable else ''}is set, and no base_url: pass base_url=, or set "
-                    "ACYTOO_BASE_URL; nothing of yours is sent to the default host, which no longer answers"
+                    f"{is_set}, and no base_url: pass base_url=, or set ACYTOO_BASE_URL; nothing of yours is sent to "
+                    "the default host, which no longer answers"
+                )
+            if name != "headers" and self.payload in WITHOUT_SECRETS:
+                raise InvalidRequestError(
+                    f"{is_set}, and payload={self.payload!r} has no place for it: pass headers=, as {{'authorization': "
+                    f"'Bearer ...'}}, and {name}=''"
                 )
 
     @property
@@ -271,6 +284,7 @@ class Options:
             model=call.model,
             temperature=call.temperature,
             headers=self.plain_headers,
+            payload=self.payload if isinstance(self.payload, str) else _checked(self.payload),
         )
 
 
@@ -299,6 +313,11 @@ def _value(name: str, arguments: Mapping[str, object]) -> Any:
     return _FIELDS[name].default
 
 
+def _checked(make: PayloadFunction) -> PayloadFunction:
+    """The caller's function, given copies of its own; and what it returns, checked."""
+    return lambda values: check_body("payload", make(copy.deepcopy(values)))
+
+
 def _is_given(name: str, arguments: Mapping[str, object]) -> bool:
     """Whether an option's value is the argument, or its variable's: not the default."""
     return arguments.get(name) is not None or bool(os.environ.get(OPTIONS[name].variable or ""))
@@ -318,6 +337,7 @@ class _Keywords(TypedDict, total=False):
     retry: RetryPolicy | int
     strip_notices: bool
     max_reply_bytes: int | None
+    payload: Payload
 
 
 class Changes(_Keywords, total=False):

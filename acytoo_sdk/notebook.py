@@ -49,7 +49,8 @@ For a cell:
 For a line:
     --config [NAME=VALUE ...]   shows the settings, or changes some: base_url, path, model, temperature, retry
                                 (attempts), timeout (seconds for all of a reply, or none), timeout.connect,
-                                .first_byte, .idle, .total, key, password, and client (one of your own, to begin with)
+                                .first_byte, .idle, .total, payload (acytoo, ai-sdk, prompt, or a function's $NAME),
+                                key, password, and client (one of your own, to begin with)
     --history                   shows the conversation
     --reset                     forgets the conversation
 

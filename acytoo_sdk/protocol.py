@@ -9,7 +9,6 @@ told through `receive_break`.
 from __future__ import annotations
 
 import enum
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -23,9 +22,10 @@ from ._wire.framing import CloseDelimitedReader, FramingError, FramingReader, fr
 from ._wire.payloads import Message as Message
 from ._wire.payloads import MessageLike as MessageLike
 from ._wire.payloads import Messages as Messages
+from ._wire.payloads import Payload as Payload
 from ._wire.payloads import Role as Role
-from ._wire.payloads import acytoo_payload
 from ._wire.payloads import message_list as message_list
+from ._wire.payloads import payload_body
 from .errors import (
     AcytooError,
     APIConnectionError,
@@ -103,6 +103,7 @@ def build_request(
     model: str = DEFAULT_MODEL,
     temperature: float = DEFAULT_TEMPERATURE,
     headers: Mapping[str, str] | None = None,
+    payload: Payload = "acytoo",
 ) -> Request:
     """Builds the one request of this protocol. Pure: it checks nothing and changes nothing.
 
@@ -115,12 +116,13 @@ def build_request(
         model: the model's name.
         temperature: 0 to 2.
         headers: added to the standard ones, or in their place; names in any case.
+        payload: the format of the body, by name, or a function that makes it of the five values.
 
     Returns:
-        The request. Its JSON has the keys key, model, messages, temperature, password, in this order.
+        The request. Its JSON has the keys key, model, messages, temperature, password, in this order, or the format's.
 
     Raises:
-        TypeError, ValueError: something in `messages` cannot be written as JSON, or not as UTF-8.
+        TypeError, ValueError: something cannot be written as JSON, or not as UTF-8; or the format has no place for it.
 
     Source:
         g4f 0.1.9.3, `g4f/Provider/Acytoo.py`: the keys, their order, the two headers and the default temperature. The
@@ -130,9 +132,8 @@ def build_request(
         >>> print(build_request("Hi", model="m").body.decode())
         {"key": "", "model": "m", "messages": [{"role": "user", "content": "Hi"}], "temperature": 0.5, "password": ""}
     """
-    payload = acytoo_payload(
-        key=key, model=model, messages=message_list(messages), temperature=temperature, password=password
-    )
+    turns = message_list(messages)
+    values = {"key": key, "model": model, "messages": turns, "temperature": temperature, "password": password}
     standard = {
         "accept": "*/*",
         "content-type": "application/json",
@@ -143,7 +144,7 @@ def build_request(
         method="POST",
         url=base_url + path,
         headers=standard | {name.lower(): value for name, value in (headers or {}).items()},
-        body=json.dumps(payload, ensure_ascii=False, allow_nan=False).encode(),
+        body=payload_body(payload, values),
     )
 
 

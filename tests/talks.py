@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
 import anyio
@@ -29,8 +29,9 @@ def spoken(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
 class Talk:
     """A conversation of either kind, spoken to in one way."""
 
-    def __init__(self, flavour: str, url: str, **arguments: Any) -> None:
-        self.client: Any = (Client if flavour == "blocking" else AsyncClient)(url, retry=1)
+    def __init__(self, flavour: str, url: str, *, client: Mapping[str, Any] | None = None, **arguments: Any) -> None:
+        options = {"retry": 1, **(client or {})}
+        self.client: Any = (Client if flavour == "blocking" else AsyncClient)(url, **options)
         self.conversation: Any = self.client.conversation(**arguments)
 
     async def ask(self, text: str) -> str:

@@ -550,7 +550,7 @@ def test_a_magic_that_is_used_wrongly_says_so_in_one_line(loaded: Kernel, code: 
 
 def test_no_secret_is_shown_by_a_bad_setting_nor_by_its_traceback(loaded: Kernel) -> None:
     loaded.run("MY_KEY = 'ses' + 'ame'\n%xmode Verbose")
-    for name in ("temperature", "retry", "timeout", "timeout.idle", "base_url", "colour"):
+    for name in ("temperature", "retry", "timeout", "timeout.idle", "base_url", "payload", "colour"):
         for code in (f"%acytoo --config base_url=http://127.0.0.1:9 key=$MY_KEY {name}=$MY_KEY", "%tb"):
             cell = loaded.run(code)
             assert "sesame" not in str(cell.messages) + str(cell.reply), code
@@ -559,6 +559,22 @@ def test_no_secret_is_shown_by_a_bad_setting_nor_by_its_traceback(loaded: Kernel
     shown = str(loaded.run("%tb").messages)
     assert "_configure" in shown
     assert "sesame" not in shown
+
+
+def test_the_payload_is_a_setting_by_its_name_or_a_function_of_the_notebook(loaded: Kernel) -> None:
+    with FakeServer(pause=0) as server:
+        loaded.run(f"url = {server.url!r}\ndef mine(values): return {{'prompt': values['model']}}")
+        settings = loaded.run("%acytoo --config base_url=$url path=/api/chat payload=ai-sdk")
+        cells = [loaded.run("%%acytoo --new\nHi")]
+        loaded.run("%acytoo --config payload=$mine")
+        cells.append(loaded.run("%%acytoo --new\nHi"))
+        wrong = loaded.run("%acytoo --config payload=sesame")
+
+    assert "payload      ai-sdk" in settings.printed
+    assert [cell.shown[-1] for cell in cells] == ["You said: Hi (1 message)", "You said: gpt-3.5-turbo (0 messages)"]
+    assert [request.path for request in server.requests] == ["/api/chat"] * 2
+    assert wrong.error.startswith("InvalidRequestError: payload must be one of acytoo, ai-sdk, prompt")
+    assert "sesame" not in wrong.error
 
 
 def test_a_key_without_a_server_goes_nowhere(loaded: Kernel) -> None:

@@ -1,9 +1,17 @@
-"""Payloads: the JSON bodies that a request can have, made of what a call says."""
+"""Payloads: the JSON bodies that a request can have, each made of the five values of a call.
+
+A format has a name here if its source can be cited; any other is a function of the caller's, of the same values. What
+a format has no place for is refused by name, never dropped; `model` and `temperature` alone are not told where the
+server is to choose.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal, TypedDict, cast
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypedDict, cast
+
+from ..errors import InvalidRequestError
 
 Role = Literal["system", "developer", "user", "assistant", "function", "tool"]
 
@@ -22,6 +30,11 @@ class Message(TypedDict):
 MessageLike = Message | Mapping[str, object]
 Messages = str | MessageLike | Sequence[MessageLike]
 
+PayloadName = Literal["acytoo", "ai-sdk", "prompt"]
+PayloadFunction = Callable[[dict[str, Any]], Mapping[str, Any]]
+Payload = PayloadName | PayloadFunction
+"""The format of a body: its name, or a function of `key`, `model`, `messages`, `temperature` and `password`."""
+
 
 def message_list(messages: Messages) -> list[Message]:
     """The conversation as a list of its own: a `str` is one user message."""
@@ -31,12 +44,89 @@ def message_list(messages: Messages) -> list[Message]:
     return [cast(Message, dict(turn)) for turn in turns]
 
 
-def acytoo_payload(
-    *, key: str, model: str, messages: list[Message], temperature: float, password: str
-) -> dict[str, object]:
-    """The five keys, in their order.
+def payload_body(payload: Payload, values: dict[str, Any]) -> bytes:
+    """The body: what the format makes of the five values, as UTF-8 JSON."""
+    make = FORMATS[payload] if isinstance(payload, str) else payload
+    return json.dumps(dict(make(values)), ensure_ascii=False, allow_nan=False).encode()
+
+
+def acytoo_payload(values: dict[str, Any]) -> dict[str, Any]:
+    """The five values, as they are and in their order.
 
     Source:
         g4f 0.1.9.3, `g4f/Provider/Acytoo.py`.
     """
-    return {"key": key, "model": model, "messages": messages, "temperature": temperature, "password": password}
+    return {name: values[name] for name in ("key", "model", "messages", "temperature", "password")}
+
+
+def ai_sdk_payload(values: dict[str, Any]) -> dict[str, Any]:
+    """UI messages, as `useChat` sends them to an endpoint that answers with `toTextStreamResponse`.
+
+    Each text is one part. The ids, which must be there, are made of all that is said up to a message: a turn keeps its
+    own while its conversation grows. That of the chat is made of everything, so that a server which keeps chats by
+    their ids mixes no two. A message may bring an `id` of its own, and further keys, as `metadata`, pass through.
+
+    Raises:
+        InvalidRequestError: UI messages have no such role, or make the key themselves.
+
+    Source:
+        npm, `ai` 7.0: `http-chat-transport.ts` for the body, `validate-ui-messages.ts` for the messages in it.
+    """
+    from uuid import NAMESPACE_URL, uuid5  # on demand: few need it
+
+    messages, said = [], NAMESPACE_URL
+    for index, message in enumerate(values["messages"]):
+        said = uuid5(said, json.dumps(message))
+        messages.append(_ui_message(f"messages[{index}]", message, str(said)))
+    return {"id": str(uuid5(said, "chat")), "messages": messages, "trigger": "submit-message"}
+
+
+def prompt_payload(values: dict[str, Any]) -> dict[str, Any]:
+    """One text, as `useCompletion` sends it.
+
+    Raises:
+        InvalidRequestError: there is more to be said than one text of the user's.
+
+    Source:
+        npm, `ai` 7.0: `call-completion-api.ts`.
+    """
+    turns = values["messages"]
+    if len(turns) != 1:
+        raise InvalidRequestError(
+            f"messages has {len(turns)} of them, and payload='prompt' sends one text: pass one message of the user's, "
+            "or as payload= a function that joins them"
+        )
+    if (role := turns[0]["role"]) != "user":
+        raise InvalidRequestError(
+            f"messages[0].role is {role!r}, and payload='prompt' sends a text of the user's alone"
+        )
+    for name in turns[0]:
+        if name not in ("role", "content"):
+            raise InvalidRequestError(
+                f"messages[0].{name} has no place in payload='prompt', which sends the text alone"
+            )
+    return {"prompt": turns[0]["content"]}
+
+
+FORMATS: dict[str, PayloadFunction] = {
+    "acytoo": acytoo_payload,
+    "ai-sdk": ai_sdk_payload,
+    "prompt": prompt_payload,
+}
+"""Every format that has a name."""
+
+WITHOUT_SECRETS = ("ai-sdk", "prompt")
+"""The formats with no place for a key and a password."""
+
+_UI_ROLES = ("system", "user", "assistant")
+
+
+def _ui_message(place: str, message: Mapping[str, Any], made_id: str) -> dict[str, Any]:
+    role, further = message["role"], {name: value for name, value in message.items() if name not in ("role", "content")}
+    if role not in _UI_ROLES:
+        raise InvalidRequestError(f"{place}.role is {role!r}, and payload='ai-sdk' knows {', '.join(_UI_ROLES)} alone")
+    if "parts" in further:
+        raise InvalidRequestError(f"{place}.parts cannot be set: payload='ai-sdk' makes it of the content")
+    if not isinstance(id_ := further.pop("id", made_id), str) or not id_:
+        raise InvalidRequestError(f"{place}.id must be a str that is not empty, not {type(id_).__name__}")
+    return {"id": id_, "role": role, "parts": [{"type": "text", "text": message["content"]}], **further}

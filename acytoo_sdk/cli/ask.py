@@ -10,7 +10,8 @@ from io import TextIOWrapper
 import click
 
 from .._client import Client
-from ..protocol import Message
+from .._wire.payloads import FORMATS
+from ..protocol import DEFAULT_PATH, Message, Payload
 from ..testing import FakeServer
 from .terminal import Output
 
@@ -19,6 +20,13 @@ from .terminal import Output
 @click.argument("prompt", nargs=-1)
 @click.option("--local", is_flag=True, help="Ask a local server, started for this one call: try it without a server.")
 @click.option("--base-url", metavar="URL", help="Your server, for instance https://chat.example.com.")
+@click.option("--path", metavar="PATH", default=DEFAULT_PATH, help=f"The endpoint; default {DEFAULT_PATH}.")
+@click.option(
+    "--payload",
+    type=click.Choice([*FORMATS]),
+    default="acytoo",
+    help="What is sent: ai-sdk for the Vercel AI SDK's useChat, prompt for its useCompletion; default acytoo.",
+)
 @click.option("--model", metavar="NAME", help="The model; default gpt-3.5-turbo.")
 @click.option("--temperature", type=float, metavar="NUMBER", help="From 0 to 2; default 0.5.")
 @click.option("--system", metavar="TEXT", help="Instructions for the model, sent before the prompt.")
@@ -26,6 +34,8 @@ def ask(
     prompt: tuple[str, ...],
     local: bool,
     base_url: str | None,
+    path: str,
+    payload: Payload,
     model: str | None,
     temperature: float | None,
     system: str | None,
@@ -36,6 +46,7 @@ def ask(
     Examples:
       acytoo ask --local 'Привет, как дела?'
       git diff | acytoo ask --base-url https://chat.example.com --system 'Review this change.'
+      acytoo ask --base-url https://app.example.com --path /api/chat --payload ai-sdk Hi
     """
     question = _question(prompt)
     with ExitStack() as stack:
@@ -45,7 +56,7 @@ def ask(
             base_url = stack.enter_context(FakeServer()).url
         elif not (base_url or os.environ.get("ACYTOO_BASE_URL")):
             raise click.UsageError("no server: pass --base-url URL, set ACYTOO_BASE_URL, or try --local")
-        client = stack.enter_context(Client(base_url, model=model, temperature=temperature))
+        client = stack.enter_context(Client(base_url, path=path, payload=payload, model=model, temperature=temperature))
         instructions: list[Message] = [] if system is None else [{"role": "system", "content": system}]
         stream = stack.enter_context(client.stream([*instructions, {"role": "user", "content": question}]))
         output = Output()

@@ -61,6 +61,21 @@ def test_options_reach_the_server() -> None:
         }
 
 
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        ("acytoo", "You said: Hi (model gpt-3.5-turbo, 1 message)\n"),
+        ("ai-sdk", "You said: Hi (1 message)\n"),
+        ("prompt", "You said: Hi (0 messages)\n"),
+    ],
+)
+def test_the_payload_and_the_path_are_those_that_are_named(payload: str, said: str) -> None:
+    with FakeServer(pause=0) as server:
+        done = run("ask", "--base-url", server.url, "--path", "/api/chat", "--payload", payload, "Hi")
+        assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
+        assert server.requests[0].path == "/api/chat"
+
+
 @pytest.mark.parametrize("arguments", [[], ["-"]])
 def test_prompt_comes_from_stdin(arguments: list[str]) -> None:
     with FakeServer("Hello!", pause=0) as server:
@@ -106,6 +121,7 @@ def test_error_is_one_sentence_with_its_hint_after_the_text() -> None:
         (["ask", "--local", "--base-url", "http://127.0.0.1:1", "Hi"], "leave --base-url out"),
         (["ask", "--local", "-"], "the prompt is empty"),
         (["ask", "--local", "--temperature", "warm", "Hi"], "'warm' is not a valid float"),
+        (["ask", "--local", "--payload", "openai", "Hi"], "'openai' is not one of 'acytoo', 'ai-sdk', 'prompt'"),
         (["tell"], "No such command 'tell'"),
     ],
 )
