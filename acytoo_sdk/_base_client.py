@@ -41,7 +41,7 @@ class BaseClient:
         """A client with some options changed, on the same connections; closing either closes both.
 
         Args:
-            changes: any argument of the constructor but `verify` and `proxy`, which belong to the connections.
+            changes: any argument of the constructor but `verify`, `cert` and `proxy`, which belong to the connections.
 
         Returns:
             The new client; this one stays as it is.

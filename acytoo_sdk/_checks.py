@@ -13,13 +13,19 @@ import sys
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv6Address
 from itertools import chain
-from typing import Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 from urllib.parse import quote
 
 from ._secrets import Secret
 from ._wire.payloads import FORMATS
 from .errors import InvalidRequestError
 from .protocol import Message, Payload, Role, message_list
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+StrPath = str | os.PathLike[str]
+"""The path of a file."""
 
 _BLANK_OR_CONTROL = re.compile(r"[\x00-\x20\x7f]")
 _NETLOC = re.compile(r"(?:\[(?P<ipv6>[^]]+)]|(?P<host>[^]:[]+))(?::(?P<port>[0-9]{0,5}))?")
@@ -140,15 +146,30 @@ def check_body(name: str, value: object) -> dict[str, Any]:
     return body
 
 
-def check_verify(name: str, value: object) -> bool | str:
-    """Whether to verify certificates, or the path of a CA bundle that exists."""
+def check_verify(name: str, value: object) -> bool | str | SSLContext:
+    """Whether to verify certificates, or the path of a CA bundle that exists, or a context that knows."""
     if isinstance(value, bool):
         return value
-    if not isinstance(value, str):
-        raise InvalidRequestError(f"{name} must be True, False or the path of a CA bundle, not {type_name(value)}")
-    if not os.path.exists(value):
-        raise InvalidRequestError(f"{name} names no file or folder: {value!r}")
-    return value
+    ssl: Any = sys.modules.get("ssl")  # not imported: making a client loads no sockets, and who has a context did
+    if ssl is not None and isinstance(value, ssl.SSLContext):
+        if value.protocol == ssl.PROTOCOL_TLS_SERVER:
+            raise InvalidRequestError(f"{name} is an SSLContext for servers: take ssl.create_default_context()")
+        return cast("SSLContext", value)
+    path = _path(name, value, "True, False, the path of a CA bundle or an ssl.SSLContext")
+    if not os.path.exists(path):
+        raise InvalidRequestError(f"{name} names no file or folder: {path!r}")
+    return path
+
+
+def check_cert(name: str, value: object) -> str | tuple[str, str]:
+    """The path of a certificate with its key, or the paths of both; the files exist."""
+    wanted = "the path of a certificate with its key, or a pair of paths"
+    if not isinstance(value, tuple | list):
+        return _file(name, value, wanted)
+    if len(value) != 2:
+        raise InvalidRequestError(f"{name} must be {wanted}, not a {type_name(value)} of {len(value)}")
+    certificate, key = (_file(f"{name}[{index}]", each, "a path") for index, each in enumerate(value))
+    return certificate, key
 
 
 def check_base_url(name: str, value: object) -> str:
@@ -279,6 +300,20 @@ def _header_value(name: str, value: object) -> str:
     if (index := _unencodable(text, "latin-1")) is not None:
         raise InvalidRequestError(f"headers[{name!r}] is a str with a character at index {index} that no header holds")
     return text
+
+
+def _path(name: str, value: object, wanted: str) -> str:
+    path = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(path, str):
+        raise InvalidRequestError(f"{name} must be {wanted}, not {type_name(value)}")
+    return path
+
+
+def _file(name: str, value: object, wanted: str) -> str:
+    path = _path(name, value, wanted)
+    if not os.path.exists(path) or os.path.isdir(path):
+        raise InvalidRequestError(f"{name} names no file: {path!r}")
+    return path
 
 
 def _address(netloc: str) -> str | None:

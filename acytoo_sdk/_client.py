@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 from . import _display
 from ._base_client import BaseClient
+from ._checks import StrPath
 from ._options import RetryPolicy, Timeout
 from ._secrets import Secret
 from ._streams.stream import Stream
 from .protocol import DEFAULT_MAX_REPLY_BYTES, DEFAULT_PATH, MessageLike, Messages, Payload
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from typing_extensions import Self
 
     from .conversation import Conversation
@@ -43,7 +46,11 @@ class Client(BaseClient):
         timeout: limits in seconds; a number is `Timeout(total=number)`, None switches all of them off.
         retry: when an attempt that failed before its first text is made again; an int is `RetryPolicy(attempts=int)`.
         proxy: address of a proxy for everything; None: the environment's (`HTTPS_PROXY`, `NO_PROXY`, ...).
-        verify: whether servers must have a certificate that is trusted; or the path of a CA bundle or folder to trust.
+        verify: whether servers must have a certificate that is trusted; or the path of a CA bundle or folder to trust;
+            or an `ssl.SSLContext` of your own, for servers and for proxies that speak TLS: what it trusts, demands and
+            shows holds, and it is left as it was. A client with one does not pickle.
+        cert: what is shown to servers that ask who you are (mutual TLS), not to proxies: the path of a PEM file with a
+            certificate and its key, not encrypted, or the paths of the two; read at the first request.
         strip_notices: whether an advertisement after a reply is taken off, and kept in `Stream.notice`.
         max_reply_bytes: the longest reply accepted, in bytes; None for no bound.
         payload: the body of a request. "acytoo": the five keys of the wire. "ai-sdk": the UI messages of the Vercel AI
@@ -77,7 +84,8 @@ class Client(BaseClient):
         timeout: Timeout | float | None = Timeout(),  # noqa: B008 - frozen
         retry: RetryPolicy | int = RetryPolicy(),  # noqa: B008 - frozen
         proxy: str | None = None,
-        verify: bool | str = True,
+        verify: bool | StrPath | SSLContext = True,
+        cert: StrPath | tuple[StrPath, StrPath] | None = None,
         strip_notices: bool = True,
         max_reply_bytes: int | None = DEFAULT_MAX_REPLY_BYTES,
         payload: Payload = "acytoo",
@@ -95,6 +103,7 @@ class Client(BaseClient):
                 "retry": retry,
                 "proxy": proxy,
                 "verify": verify,
+                "cert": cert,
                 "strip_notices": strip_notices,
                 "max_reply_bytes": max_reply_bytes,
                 "payload": payload,

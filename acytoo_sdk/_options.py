@@ -15,9 +15,11 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ._checks import (
+    StrPath,
     check_base_url,
     check_body,
     check_bound,
+    check_cert,
     check_count,
     check_flag,
     check_headers,
@@ -48,6 +50,8 @@ from .protocol import (
 )
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from typing_extensions import Self
 
 
@@ -181,7 +185,8 @@ class Options:
     timeout: Timeout = _option(check_timeout, Timeout(), from_text=_seconds)
     retry: RetryPolicy = _option(check_retry, RetryPolicy(), from_text=int)
     proxy: Secret[str] = _option(check_secret_proxy, Secret(""), optional=True, of_pool=True)
-    verify: bool | str = _option(check_verify, True, of_pool=True)
+    verify: bool | str | SSLContext = _option(check_verify, True, of_pool=True)
+    cert: str | tuple[str, str] | None = _option(check_cert, None, optional=True, of_pool=True)
     strip_notices: bool = _option(check_flag, True)
     max_reply_bytes: int | None = _option(check_bound, DEFAULT_MAX_REPLY_BYTES)
     payload: Payload = _option(check_payload, "acytoo", from_text=str)
@@ -201,6 +206,10 @@ class Options:
             if name not in OPTIONS:
                 raise TypeError(f"got an unexpected keyword argument {name!r}")
         values = {name: _value(name, arguments) for name in OPTIONS}
+        if values["cert"] is not None and not isinstance(values["verify"], bool | str):
+            raise InvalidRequestError(
+                "cert= is no use with an SSLContext as verify=: have that load_cert_chain() its own"
+            )
         return cls(**values, base_url_given=_is_given("base_url", arguments))
 
     @clears_frames
@@ -241,6 +250,13 @@ class Options:
                     f"{is_set}, and payload={self.payload!r} has no place for it: pass headers=, as {{'authorization': "
                     f"'Bearer ...'}}, and {name}=''"
                 )
+
+    def __getstate__(self) -> dict[str, object]:
+        if not isinstance(self.verify, bool | str):
+            raise TypeError(
+                "verify= is an SSLContext, which does not pickle: pass the paths of files, as verify= and cert="
+            )
+        return vars(self)
 
     @property
     def plain_headers(self) -> dict[str, str]:
@@ -341,7 +357,7 @@ class _Keywords(TypedDict, total=False):
 
 
 class Changes(_Keywords, total=False):
-    """What `with_options` may change: the constructor's arguments but `verify` and `proxy`."""
+    """What `with_options` may change: the constructor's arguments but those of the connections."""
 
     base_url: str | None
 
@@ -350,4 +366,5 @@ class Arguments(_Keywords, total=False):
     """The keywords of `Client`."""
 
     proxy: str | None
-    verify: bool | str
+    verify: bool | StrPath | SSLContext
+    cert: StrPath | tuple[StrPath, StrPath] | None

@@ -22,7 +22,7 @@ ORDER = """
     _version  errors  _secrets
     _wire  _wire.framing  _wire.notices  _wire.decoder  _wire.error_bodies  _wire.dates  _wire.payloads
     protocol  _checks  _options
-    _network  _network.provenance  _network.limits  _network.sockets  _network.head  _network.failures
+    _network  _network.provenance  _network.limits  _network.tls  _network.sockets  _network.head  _network.failures
     _network.connections
     _network.socks  _network.proxies  _network.transport  _network.exchange  _network.pool
     _streams  _streams.retry  _streams.libraries  _streams.text  _streams.reply  _streams.lifecycle

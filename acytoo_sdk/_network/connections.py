@@ -11,13 +11,14 @@ import queue
 import socket
 import ssl
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError as HTTPError
 from urllib3.util.ssl_ import create_urllib3_context
+from urllib3.util.ssltransport import SSLTransport
 
 from .head import StrictHTTPResponse
 from .provenance import is_of_caught_line
@@ -172,6 +173,36 @@ def new_tls_context(*, verified: bool) -> ssl.SSLContext:
     # Or a cut would look like the closure alert; before OpenSSL 3, it never does, and there is no such option.
     context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
     return context
+
+
+class BorrowedContext:
+    """A caller's context, as urllib3 and `ssl` see it: its sockets keep limits, and what would be set in it stays here.
+
+    Host names are checked as the context says, which urllib3 would do once more, also where the context says no.
+
+    Args:
+        context: left as it is; others may be using it.
+    """
+
+    sslsocket_class = LimitedTLSSocket
+    check_hostname = True  # for urllib3; OpenSSL asks the context itself
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def set_alpn_protocols(self, protocols: list[str]) -> None:
+        """Nothing: those of the context hold."""
+
+    def wrap_socket(self, sock: socket.socket, server_hostname: str | None = None) -> Any:
+        """A socket that speaks TLS by the context."""
+        wrap = ssl.SSLContext.wrap_socket
+        if type(self._context).wrap_socket is wrap:
+            return cast(Any, wrap)(self, sock, server_hostname=server_hostname)
+        # One of truststore's, for instance, checks certificates in there, on a socket of another class than ours.
+        return SSLTransport(sock, self._context, server_hostname)
 
 
 class RawReply(urllib3.HTTPResponse):

@@ -230,6 +230,8 @@ def _untrusted(failure: _Failure, cause: BaseException) -> AcytooError:
 def _broken_tls(failure: _Failure, cause: BaseException) -> AcytooError:
     reason = (getattr(cause, "reason", None) or "unknown").replace("_", " ").lower()
     hint = "does it speak https at this port?"
+    if re.search("alert.*(certificate|unknown ca|handshake failure)", reason):
+        hint = "it may want to see a certificate of yours that it trusts: pass cert="
     return APIConnectionError(f"TLS with {failure.tls_peer} failed: {reason}", retryable=False, hint=hint)
 
 

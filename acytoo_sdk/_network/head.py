@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .sockets import LimitedSocket
+from .tls import tells_cuts
 
 _STATUS_LINE = re.compile(rb"HTTP/[0-9](\.[0-9])?[ \t]+[1-9][0-9]{2}[ \t\r\n]")
 _INTERIM = re.compile(rb"HTTP/[0-9](\.[0-9])?[ \t]+1[0-9]{2}")
@@ -42,7 +43,8 @@ class StrictHTTPResponse(http.client.HTTPResponse):
         if (inside := getattr(self._sock, "sslobj", None)) is None:
             return getattr(self._sock, "closed_by_peer", False)
         try:
-            return not inside.read(1)  # of TLS inside TLS, where urllib3 takes either for the end: no alert is an error
+            # Of TLS inside TLS, where urllib3 takes either for the end: no alert is an error.
+            return not inside.read(1) and tells_cuts(inside.context)
         except ssl.SSLError:
             return False
 

@@ -65,7 +65,14 @@ class Pool:
 
         transports, options = self._shared.transports, self._options
         if not transports:
-            transports.append(Transport(verify=options.verify, proxy=options.proxy.reveal(), connections=self._size))
+            transports.append(
+                Transport(
+                    verify=options.verify,
+                    cert=options.cert,
+                    proxy=options.proxy.reveal(),
+                    connections=self._size,
+                )
+            )
         transport = transports[0]
         self.check_open()  # afterwards: closing in between has not seen it
         return transport

@@ -15,16 +15,15 @@ import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from .._wire.framing import CloseDelimitedReader, FramingReader
 from .limits import Limits
 from .provenance import is_foreign
+from .tls import own_outcome, tells_cuts
 
 _TLS_RECORD = 2**14  # bytes at most, RFC 8446, 5.1
 _MOST_AT_ONCE = 2**16  # bytes
-
-T = TypeVar("T")
 
 
 class SocketScope:
@@ -329,14 +328,14 @@ class LimitedTLSSocket(LimitedSocket, ssl.SSLSocket):
     def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002 - as it is called there
         self.suppress_ragged_eofs = False
         try:
-            received = _of_this_connection(super().read, len, buffer)
+            received = own_outcome(super().read, len, buffer)
         except ssl.SSLEOFError:
             return b"" if buffer is None else 0
-        self.closed_by_peer = not received
+        self.closed_by_peer = not received and tells_cuts(self.context)
         return received
 
     def send(self, data: Any, flags: int = 0, timeout: object = None) -> int:
-        return _of_this_connection(super().send, data, flags, timeout)
+        return own_outcome(super().send, data, flags, timeout)
 
     def do_handshake(self, block: bool = False) -> None:
         if (scope := current_scope()) is not None:
@@ -344,26 +343,6 @@ class LimitedTLSSocket(LimitedSocket, ssl.SSLSocket):
             # OpenSSL's handshake is many receives, but one operation for the timeout: drips do not stretch it.
             self.settimeout(scope.time_left())
         super().do_handshake()  # gevent's takes no argument, and nobody passes one
-
-
-def _of_this_connection(operate: Callable[..., T], *arguments: object) -> T:
-    """What an operation on TLS comes to; its error, once it is known to be of this connection: it comes again.
-
-    OpenSSL keeps a thread's errors until they are told, and whose they are it does not know (SSL_get_error(3): the
-    queue must be empty before). Python runs signal handlers before it tells the error of what they interrupt: to
-    whatever they do next, a live connection looks broken, and of the interrupted one nothing is left to be told.
-    Telling empties the queue.
-    """
-    try:
-        return operate(*arguments)
-    except ssl.SSLError as error:
-        if not isinstance(error, ssl.SSLWantReadError | ssl.SSLWantWriteError):
-            try:
-                return operate(*arguments)
-            except ssl.SSLEOFError:  # which is all that OpenSSL says of a connection that failed before
-                if error.reason is None:
-                    raise
-        raise
 
 
 _thread = threading.local()

@@ -20,7 +20,15 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_p
 from .._wire.framing import FramingError
 from ..errors import AcytooError, InvalidRequestError
 from ..protocol import Request
-from .connections import Connection, HTTPError, RawReply, TLSConnection, new_tls_context, pool_classes
+from .connections import (
+    BorrowedContext,
+    Connection,
+    HTTPError,
+    RawReply,
+    TLSConnection,
+    new_tls_context,
+    pool_classes,
+)
 from .provenance import is_foreign
 from .proxies import Proxies
 from .sockets import SocketScope, use_scope
@@ -32,6 +40,10 @@ TIMEOUTS = requests.Timeout
 STACK_ERRORS = (OSError, HTTPException, HTTPError, FramingError, AcytooError)
 """What requests and those below it raise where the network, or the other end, is at fault."""
 
+Verify = bool | str | ssl.SSLContext
+Cert = str | tuple[str, str] | None
+Context = ssl.SSLContext | BorrowedContext
+
 _POOL_CLASSES = pool_classes(Connection, TLSConnection)
 
 
@@ -40,7 +52,8 @@ class Transport:
 
     Args:
         verify: True: trust the environment's CA bundle, else certifi's; False: anybody; or the path of a bundle or a
-            folder.
+            folder; or a context to be used as it is.
+        cert: the path of a certificate with its key, or the paths of both, shown to servers; None for none.
         proxy: the address of a proxy for everything; "" to ask the environment.
         connections: how many idle ones are kept.
 
@@ -48,15 +61,15 @@ class Transport:
         proxies: which proxy a URL goes through.
     """
 
-    def __init__(self, *, verify: bool | str, proxy: str, connections: int) -> None:
+    def __init__(self, *, verify: Verify, cert: Cert = None, proxy: str, connections: int) -> None:
         self.proxies = Proxies(proxy, _environment_proxy)
-        self._adapter = _Adapter(verify, connections)
+        self._adapter = _Adapter(verify, cert, connections)
 
     def send(self, request: Request, scope: SocketScope) -> requests.Response:
         """Sends a request on a connection of this scope; returns its reply, whose head is awaited.
 
         Raises:
-            InvalidRequestError: the bundle of certificates, or the environment's proxy, is none.
+            InvalidRequestError: the bundle of certificates, the client's own, or the environment's proxy is none.
             Exception: whatever the stack raises.
         """
         prepared = requests.PreparedRequest()
@@ -77,16 +90,17 @@ class Transport:
 class _Adapter(HTTPAdapter):
     """requests' adapter on our connections, with one policy for certificates."""
 
-    def __init__(self, verify: bool | str, connections: int) -> None:
+    def __init__(self, verify: Verify, cert: Cert, connections: int) -> None:
         self._verify = verify
-        self._context: ssl.SSLContext | None = None
+        self._cert = cert
+        self._context: Context | None = None
         super().__init__(pool_maxsize=connections)
         self.poolmanager.pool_classes_by_scheme = _POOL_CLASSES
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
         if proxy not in self.proxy_manager:
             if proxy.lower().startswith("https"):
-                proxy_kwargs["proxy_ssl_context"] = self.tls()
+                proxy_kwargs["proxy_ssl_context"] = self.tls() if self._cert is None else _tls_context(self._verify)
             manager = super().proxy_manager_for(proxy, **proxy_kwargs)
             is_socks = proxy.lower().startswith("socks")
             manager.pool_classes_by_scheme = socks_pool_classes() if is_socks else _POOL_CLASSES
@@ -117,13 +131,18 @@ class _Adapter(HTTPAdapter):
                     pool.close()
         super().close()
 
-    def tls(self) -> ssl.SSLContext:
+    def tls(self) -> Context:
+        """The context of connections to servers."""
         if self._context is None:
-            self._context = _tls_context(self._verify)
+            self._context = _tls_context(self._verify, self._cert)
         return self._context
 
 
-def _tls_context(verify: bool | str) -> ssl.SSLContext:
+def _tls_context(verify: Verify, cert: Cert = None) -> Context:
+    return _new_context(verify, cert) if isinstance(verify, bool | str) else BorrowedContext(verify)
+
+
+def _new_context(verify: bool | str, cert: Cert = None) -> ssl.SSLContext:
     context = new_tls_context(verified=bool(verify))
     if verify:
         name, bundle = ("verify", verify) if isinstance(verify, str) else _environment_bundle()
@@ -133,7 +152,30 @@ def _tls_context(verify: bool | str) -> ssl.SSLContext:
             if is_foreign(error):
                 raise
             raise InvalidRequestError(f"{name} names no bundle of certificates: {bundle!r}") from error
+    if cert is not None:
+        _load_cert(context, cert)
     return context
+
+
+def _load_cert(context: ssl.SSLContext, cert: str | tuple[str, str]) -> None:
+    """Has the context show a certificate to servers that ask for one."""
+    certificate, key = (cert, None) if isinstance(cert, str) else cert
+
+    def no_password() -> str:  # or OpenSSL would ask for it on the terminal
+        raise InvalidRequestError(
+            f"cert has a key that is encrypted: {key or certificate!r}",
+            hint="an ssl.SSLContext as verify= may load_cert_chain() with its password",
+        )
+
+    try:
+        context.load_cert_chain(certificate, key, password=no_password)
+    except OSError as error:
+        if is_foreign(error):
+            raise
+        why = error.strerror if error.errno and not isinstance(error, ssl.SSLError) else "no certificate and key in PEM"
+        if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+            why = "the key is not that of the certificate"
+        raise InvalidRequestError(f"cert cannot be used, {why}: {cert!r}") from error
 
 
 def _environment_bundle() -> tuple[str, str]:
@@ -154,4 +196,4 @@ def environment_proxies() -> Proxies:
 
 def trusting_context() -> ssl.SSLContext:
     """Which certificates are trusted where nothing else is said."""
-    return _tls_context(True)
+    return _new_context(True)
