@@ -70,7 +70,7 @@ def ai_sdk_payload(values: dict[str, Any]) -> dict[str, Any]:
         InvalidRequestError: UI messages have no such role, or make the key themselves.
 
     Source:
-        npm, `ai` 7.0: `http-chat-transport.ts` for the body, `validate-ui-messages.ts` for the messages in it.
+        npm, `ai` 6.0 and 7.0: `http-chat-transport.ts` for the body, `validate-ui-messages.ts` for the messages in it.
     """
     from uuid import NAMESPACE_URL, uuid5  # on demand: few need it
 
@@ -88,7 +88,7 @@ def prompt_payload(values: dict[str, Any]) -> dict[str, Any]:
         InvalidRequestError: there is more to be said than one text of the user's.
 
     Source:
-        npm, `ai` 7.0: `call-completion-api.ts`.
+        npm, `ai` 6.0 and 7.0: `call-completion-api.ts`.
     """
     turns = values["messages"]
     if len(turns) != 1:
