@@ -21,7 +21,7 @@ PACKAGE = Path(acytoo_sdk.__file__).parent
 ORDER = """
     _version  errors  _secrets
     _wire  _wire.framing  _wire.notices  _wire.decoder  _wire.error_bodies  _wire.dates  _wire.payloads
-    protocol  _checks  _options
+    protocol  _hosts  _checks  _options
     _network  _network.provenance  _network.limits  _network.tls  _network.sockets  _network.head  _network.failures
     _network.connections
     _network.socks  _network.proxies  _network.transport  _network.exchange  _network.pool

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from .._checks import check_proxy
+from .._hosts import is_loopback
 from .._secrets import proxy_secrets
 from .socks import check_installed
 
@@ -46,11 +46,3 @@ class Proxies:
             return ""
         address = self._environment(url)
         return check_proxy(f"the environment's proxy for {urlsplit(url).scheme}", address) if address else ""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host, by its name or its address, is this machine itself."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

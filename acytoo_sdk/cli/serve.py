@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from .._checks import check_base_url
-from .._network.proxies import is_loopback
+from .._hosts import is_loopback
 from .._secrets import Secret
 from ..errors import InvalidRequestError
 from ..server.settings import Settings

@@ -12,9 +12,8 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Mapping, Sequence
-from urllib.parse import urlsplit
 
-from .._network.proxies import is_loopback
+from .._hosts import host_of, is_loopback
 from .._secrets import Secret
 from .failures import Failure
 from .wire import Question
@@ -24,6 +23,7 @@ _ALLOWED_HEADERS = "accept, authorization, content-type, user-agent, x-request-i
 _EXPOSED_HEADERS = "retry-after, x-request-id"
 _HEADER_NAMES = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z, -]{1,1000}")
 _ANY = "*"
+_PORTS = {"http": ":80", "https": ":443"}
 
 
 class Access:
@@ -38,9 +38,9 @@ class Access:
     def __init__(self, *, host: str, password: Secret[str], origins: Sequence[str]) -> None:
         self._on_loopback = is_loopback(host)
         self._password = password
-        self._origins = frozenset(origin.lower() for origin in origins)
+        self._origins = frozenset(map(_normal, origins))
         # A page that may ask may do so through a proxy of its own host.
-        self._hosts = frozenset(urlsplit(origin).hostname for origin in self._origins)
+        self._hosts = frozenset(host_of(origin.partition("://")[2]) for origin in origins) - {""}
 
     def check_source(self, headers: Mapping[str, str]) -> None:
         """Refuses requests that a stranger's web page made; names of headers are in lower case.
@@ -48,11 +48,12 @@ class Access:
         Raises:
             Failure: 403.
         """
-        host, origin = headers.get("host", ""), headers.get("origin")
-        name = _host_name(host)
-        if self._on_loopback and host and not is_loopback(name) and name not in self._hosts:
-            raise Failure(403, "this server is asked for under a foreign name (Host)", "foreign host")
-        if origin is not None and not self._allows(origin, host):
+        host, origin = headers.get("host"), headers.get("origin")
+        if self._on_loopback and host is not None:  # no browser leaves it out
+            name = host_of(host)
+            if not is_loopback(name) and name not in self._hosts:
+                raise Failure(403, "this server is asked for under a foreign name (Host)", "foreign host")
+        if origin is not None and not self._allows(origin, host or ""):
             raise Failure(
                 403, "web pages of this origin may not ask here: allow it with --allow-origin", "foreign origin"
             )
@@ -106,20 +107,18 @@ class Access:
 
     def _allows(self, origin: str, host: str) -> bool:
         """Whether pages of this origin may ask: named ones, and those of this very address of this machine."""
-        own = (f"http://{host}".lower(), f"https://{host}".lower())
-        return self._is_named(origin) or (is_loopback(_host_name(host)) and origin.lower() in own)
+        own = (_normal(f"http://{host}"), _normal(f"https://{host}"))
+        return self._is_named(origin) or (is_loopback(host_of(host)) and _normal(origin) in own)
 
     def _is_named(self, origin: str) -> bool:
-        return _ANY in self._origins or origin.lower() in self._origins
+        return _ANY in self._origins or _normal(origin) in self._origins
 
     def _is_password(self, told: Secret[str]) -> bool:
         one, other = (secret.reveal().encode(errors="surrogatepass") for secret in (told, self._password))
         return hmac.compare_digest(one, other)
 
 
-def _host_name(host: str) -> str:
-    """The host of a `Host` header without its port, and an IPv6 address without its brackets."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+def _normal(origin: str) -> str:
+    """An origin as browsers write it: in lower case, without the port that its scheme has anyway."""
+    origin = origin.lower()
+    return origin.removesuffix(_PORTS.get(origin.partition("://")[0], ""))
