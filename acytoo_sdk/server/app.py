@@ -28,7 +28,7 @@ from .log import Log
 from .offline import Offline, Rehearsal
 from .settings import Settings
 from .upstream import Upstream
-from .wire import CHAT_PATHS, TEXT_HEADERS, Question, index_page, read_question
+from .wire import CHAT_PATHS, TEXT_HEADERS, Question, header_table, index_page, read_question
 
 _BODY_SECONDS = 60.0  # for all of a question
 _STALL_SECONDS = 300.0  # for a client to take what waits for it
@@ -122,7 +122,7 @@ class Server:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers a request, and writes its line in the log."""
         entry = _Entry()
-        headers = {name.lower(): value for name, value in request.headers.items()}
+        headers = header_table(request.headers.items())
         more = self._access.cors_headers(headers)
         try:
             self._access.check_source(headers)

@@ -17,7 +17,7 @@ from .alarm import Alarm
 from .completions import CompletionReader, completion_body
 from .failures import Failure, upstream_failure
 from .settings import Settings
-from .wire import Question
+from .wire import Question, header_table
 
 _CONNECT_SECONDS = 10.0
 # Servers close a connection that was idle for five seconds, many of them; a question must not meet that.
@@ -129,8 +129,7 @@ class UpstreamReply:
         Raises:
             Failure: there will be no text.
         """
-        headers = {name.lower(): value for name, value in self._response.headers.items()}
-        self._reader.receive_head(self._response.status, headers)
+        self._reader.receive_head(self._response.status, header_table(self._response.headers.items()))
 
     async def receive(self) -> str:
         """The next text, when there is some; "" once there is no more, and `failure` says what kind of end it was.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from .._secrets import Secret
 from .._version import __version__
 from ..protocol import DEFAULT_PATH
 from .failures import Failure
+from .surrogates import join_halves
 
 CHAT_PATHS = (DEFAULT_PATH, "/api", "/api/ai", "/api/chat", "/api/completion", "/api/generate")
 """Where questions are posted: the wire's own path, chatgpt-vercel's two, the AI SDK's two, chatgpt-demo's."""
@@ -76,6 +77,18 @@ def read_question(body: bytes, *, authorization: str = "") -> Question:
     )
 
 
+def header_table(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Headers by their names in lower case. What comes twice is joined by a comma: two hosts or origins are none.
+
+    Source: RFC 9110, section 5.3.
+    """
+    table: dict[str, str] = {}
+    for name, value in fields:
+        name = name.lower()
+        table[name] = f"{table[name]}, {value}" if name in table else value
+    return table
+
+
 def index_page(url: str) -> str:
     """The page at `/`: what this is, and how to ask it."""
     return (
@@ -124,7 +137,7 @@ def _message(place: str, turn: object) -> dict[str, str] | None:
         return None
     if not isinstance(content, str):
         raise _bad(f"{place}.content must be a text, or a list of parts that are")
-    return {"role": role, "content": content}
+    return {"role": role, "content": join_halves(content)}
 
 
 def _ui_part(place: str, part: object) -> str:
@@ -154,7 +167,7 @@ def _model(said: object) -> str:
 def _temperature(said: object) -> float | None:
     if said is None:
         return None
-    if isinstance(said, bool) or not isinstance(said, int | float) or not math.isfinite(said):
+    if isinstance(said, bool) or not isinstance(said, int | float) or not abs(said) < math.inf:
         raise _bad("temperature must be a number")
     return said
 
@@ -167,7 +180,7 @@ def _optional_text(said: Mapping[str, Any], name: str) -> str:
 def _text(place: str, value: object) -> str:
     if not isinstance(value, str):
         raise _bad(f"{place} must be a text")
-    return value
+    return join_halves(value)
 
 
 def _bad(message: str) -> Failure:
