@@ -32,7 +32,8 @@ ORDER = """
     _history  conversation  _base_client  _client  _async_client
     testing._wire  testing._gate  testing._faults  testing._answers  testing._connection  testing._server  testing
     provider  notebook
-    server.settings  server.failures  server.surrogates  server.wire  server.access  server.sse  server.completions
+    server.settings  server.failures  server.surrogates  server.wire  server.access
+    server.sse  server.error_objects  server.chunks  server.completions
     server.alarm  server.upstream  server.offline  server.log  server.listener  server.app  server
     cli.terminal  cli.ask  cli.serve  cli.app  cli  __main__
 """.split()  # noqa: SIM905

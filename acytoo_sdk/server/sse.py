@@ -6,25 +6,25 @@ send besides, each named where it is read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MAX_EVENT_BYTES = 4 * 2**20
-"""The longest event. A delta of text has some hundred bytes, a picture in one some hundred thousand."""
+"""The longest event, field names and comments and all. A delta of text has some hundred bytes, a picture in one some
+hundred thousand."""
 
 _BOM = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One event.
 
     Attributes:
         name: its `event` field; b"" for none.
-        lines: its `data` fields, which a line break joins.
+        data: its `data` fields, joined by line feeds.
     """
 
     name: bytes
-    lines: tuple[bytes, ...]
+    data: bytes
 
 
 class EventReader:
@@ -40,34 +40,40 @@ class EventReader:
         self._skips_line_feed = False  # the last byte was a CR, to which it may belong
         self._began = False
         self._name = b""
-        self._data: list[bytes] = []
-        self._size = 0  # of `_data`
+        self._data = bytearray()  # of the event, a line feed before each field
+        self._size = 0  # of the event's lines
 
     def receive_data(self, data: bytes) -> list[Event]:
         """Takes the next bytes, and returns the events that end in them."""
-        if self._skips_line_feed and data:
-            self._skips_line_feed = False
-            data = data.removeprefix(b"\n")
-        if b"\n" not in data and b"\r" not in data:
-            self._line += data
-            self._check_size()
+        if self.full or not data:
             return []
-        lines = (bytes(self._line) + data).splitlines(keepends=True)
-        self._line.clear()
-        if not lines[-1].endswith((b"\n", b"\r")):
-            self._line += lines.pop()
+        if self._skips_line_feed:
+            data = data.removeprefix(b"\n")
         self._skips_line_feed = data.endswith(b"\r")
-        events = [event for line in lines if (event := self._receive_line(line.rstrip(b"\r\n"))) is not None]
-        self._check_size()
+        events: list[Event] = []
+        for part in data.splitlines(keepends=True):
+            ended = part.endswith((b"\n", b"\r"))
+            self._line += part.rstrip(b"\r\n")
+            self._size += len(part.rstrip(b"\r\n")) + ended
+            if self._size > MAX_EVENT_BYTES:
+                self.full = True
+                self._line.clear()
+                self._data.clear()
+                break
+            if ended and (event := self._receive_line()) is not None:
+                events.append(event)
         return events
 
     def receive_eof(self) -> list[Event]:
         """There is no more: an event that lacks its last line end, or its blank line, is one all the same."""
-        last = [self._receive_line(bytes(self._line)), self._receive_line(b"")]
-        self._line.clear()
+        if self.full:
+            return []
+        last = [self._receive_line(), self._receive_line()]
         return [event for event in last if event is not None]
 
-    def _receive_line(self, line: bytes) -> Event | None:
+    def _receive_line(self) -> Event | None:
+        line = bytes(self._line)
+        self._line.clear()
         if not self._began:
             self._began = True
             line = line.removeprefix(_BOM)
@@ -80,19 +86,12 @@ class EventReader:
         elif name in (b"data", b"error"):
             if name == b"error":  # llama.cpp before September 2025 told of failures in a field of this name
                 self._name = name
-            self._data.append(value)
-            self._size += len(value)
-            self._check_size()
+            self._data += b"\n" + value
         return None
 
     def _take_event(self) -> Event | None:
-        name, lines = self._name, tuple(self._data)
+        is_event = bool(self._data) or self._name == b"error"
+        event = Event(self._name, bytes(self._data[1:]))
         self._name, self._size = b"", 0
         self._data.clear()
-        return None if self.full or not (lines or name == b"error") else Event(name, lines)
-
-    def _check_size(self) -> None:
-        if self._size + len(self._line) > MAX_EVENT_BYTES:
-            self.full = True
-            self._line.clear()
-            self._data.clear()
+        return event if is_event else None
