@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import select
 import threading
 import time
 
@@ -37,11 +38,18 @@ class Log:
             self._thread.join(_CLOSE_SECONDS)
 
     def _write(self) -> None:
-        assert self._descriptor is not None
         while (line := self._lines.get()) is not None:
             data = line.encode(errors="replace")
             try:
                 while data:
-                    data = data[os.write(self._descriptor, data) :]
+                    data = data[self._write_some(data) :]
             except OSError:
                 return  # nobody will read it any more
+
+    def _write_some(self, data: bytes) -> int:
+        assert self._descriptor is not None
+        try:
+            return os.write(self._descriptor, data)
+        except BlockingIOError:  # somebody who has the same terminal or pipe made it so
+            select.select([], [self._descriptor], [])
+            return 0
