@@ -23,6 +23,7 @@ _FAULTS: dict[str, Callable[..., Fault]] = {
 }
 # Of the faults that cannot do without a value: the one where none is named.
 _VALUES: dict[str, int | float | str] = {"status": 503, "slow-head": 5.0, "redirect": "http://127.0.0.1:9/"}
+_BOUNDS = {"status": (100, 599)}  # of other numbers, which are pieces or seconds: 0 to a million
 FAULT_NAMES = tuple(_FAULTS)
 """The faults that can be rehearsed, by the names of `Fault`'s constructors."""
 
@@ -54,7 +55,8 @@ def _read(name: str, value: str, parameter: inspect.Parameter | None) -> object:
         number = int(value) if parameter.annotation == "int" else float(value)
     except ValueError:
         raise InvalidRequestError(f"fault {name} takes a number, not {value!r}") from None
-    return type(number)(check_number(f"fault {name}", number, least=0))
+    least, most = _BOUNDS.get(name, (0, 1_000_000))
+    return type(number)(check_number(f"fault {name}", number, least=least, most=most))
 
 
 class Offline:
