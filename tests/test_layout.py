@@ -38,6 +38,8 @@ ORDER = """
     cli.terminal  cli.ask  cli.serve  cli.app  cli  __main__
 """.split()  # noqa: SIM905
 SANS_IO = ORDER[: ORDER.index("protocol") + 1]
+# The same of the server: what comes in, what goes out, and what an upstream says.
+SERVER_SANS_IO = [*SANS_IO, "_hosts", *ORDER[ORDER.index("server.settings") : ORDER.index("server.completions") + 1]]
 # The files through which a library comes in.
 DOORS = {
     "requests": {"_network.transport"},
@@ -174,7 +176,7 @@ def test_no_file_is_crowded() -> None:
 
 
 def test_the_sans_io_rooms_name_no_module_that_does_io() -> None:
-    for name in SANS_IO:
+    for name in SERVER_SANS_IO:
         for module in imports_of(name):
             package, _, _ = module.partition(".")
             assert not {module, module.rpartition(".")[0]} & {*DOES_IO}, f"{name} imports {module}"
@@ -192,6 +194,22 @@ def test_the_protocol_runs_where_nothing_that_does_io_is_loaded() -> None:
     assert "acytoo_sdk.protocol" in loaded
     assert not set(loaded) & set(DOES_IO)
     assert {name for name in loaded if name.startswith("acytoo_sdk.")} == {f"acytoo_sdk.{room}" for room in SANS_IO}
+
+
+def test_what_the_server_reads_and_says_runs_where_nothing_that_does_io_is_loaded() -> None:
+    loaded = run(
+        "import sys; before = set(sys.modules)\n"
+        "from acytoo_sdk._secrets import Mask, Secret\n"
+        "from acytoo_sdk.server import access, completions, settings, wire\n"
+        'question = wire.read_question(b\'{"prompt": "Hi"}\')\n'
+        "access.Access(host='localhost', password=Secret(''), origins=()).check_password(question)\n"
+        "r = completions.CompletionReader(Mask()); r.receive_head(200, {}); r.receive_data(b'data: {}\\n\\n')\n"
+        "r.receive_eof(); print(*set(sys.modules) - before)"
+    ).split()
+
+    assert not set(loaded) & set(DOES_IO)
+    rooms = {f"acytoo_sdk.{room}" for room in [*SERVER_SANS_IO, "server"]}
+    assert {name for name in loaded if name.startswith("acytoo_sdk.")} == rooms
 
 
 # Imports are lazy
