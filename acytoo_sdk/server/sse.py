@@ -45,7 +45,7 @@ class EventReader:
 
     def receive_data(self, data: bytes) -> list[Event]:
         """Takes the next bytes, and returns the events that end in them."""
-        if self.full or not data:
+        if not data:
             return []
         if self._skips_line_feed:
             data = data.removeprefix(b"\n")
@@ -53,13 +53,12 @@ class EventReader:
         events: list[Event] = []
         for part in data.splitlines(keepends=True):
             ended = part.endswith((b"\n", b"\r"))
-            self._line += part.rstrip(b"\r\n")
-            self._size += len(part.rstrip(b"\r\n")) + ended
+            line = part.rstrip(b"\r\n")
+            self._size += len(line) + ended
             if self._size > MAX_EVENT_BYTES:
                 self.full = True
-                self._line.clear()
-                self._data.clear()
                 break
+            self._line += line
             if ended and (event := self._receive_line()) is not None:
                 events.append(event)
         return events
