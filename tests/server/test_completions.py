@@ -57,6 +57,9 @@ WHOLE: dict[str, bytes] = {
     "a reason of the server's own": hi(finish="eos_token") + DONE,
     "a reason of Google's": hi(finish="STOP") + DONE,
     "no DONE": hi() + STOP,
+    "an empty reason, and null, behind the reason": hi(finish="stop")
+    + hi(finish="").replace(b"Hi", b"")
+    + event(delta()),
     "DONE alone": hi() + DONE,
     "DONE without a line end": hi() + DONE.strip(),
     "something behind DONE": hi() + DONE + b"data: nonsense\n\nerror: late\n\n" + hi(),
