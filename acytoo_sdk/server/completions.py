@@ -94,7 +94,7 @@ class CompletionReader:
 
     def receive_data(self, data: bytes) -> str:
         """Takes the next bytes of the body, and returns the text that is ready: "" if none is."""
-        if self.over:
+        if self._reply.over:
             return ""
         if self._events is None and not self._holds:
             data = self._beginning(data)

@@ -52,8 +52,8 @@ class EventReader:
         self._skips_line_feed = data.endswith(b"\r")
         events: list[Event] = []
         for part in data.splitlines(keepends=True):
-            ended = part.endswith((b"\n", b"\r"))
             line = part.rstrip(b"\r\n")
+            ended = len(line) < len(part)
             self._size += len(line) + ended
             if self._size > MAX_EVENT_BYTES:
                 self.full = True

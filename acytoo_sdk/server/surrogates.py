@@ -26,6 +26,8 @@ class HalfJoiner:
 
     def receive(self, text: str) -> str:
         """Takes the next part, and returns the text that is whole."""
+        if text.isascii() and not self._first:
+            return text
         text, self._first = self._first + text, ""
         if "\ud800" <= text[-1:] <= "\udbff":
             text, self._first = text[:-1], text[-1]
