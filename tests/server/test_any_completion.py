@@ -318,6 +318,20 @@ def test_no_beginning_of_a_secret_shows_where_a_body_is_longer_than_is_quoted(st
         check_shows_nothing(found, reader.failure.body)
 
 
+def test_what_is_not_cut_may_end_as_a_secret_begins() -> None:
+    said = {"error": {"message": "who is s"}}
+    raw = json.dumps(said).encode()
+    for status, body in (
+        *((200, event(said)), (200, event(said)[:-2]), (200, raw), (401, raw), (401, b"who is s")),
+        *((200, b"event: error\ndata: who is s\n\n"), (200, b"event: error\ndata: " + raw + b"\n")),
+    ):
+        assert outcome(reader_of(status=status, secrets=["sesame"]), [body]).message == "who is s"
+    for body in (b"<title>who is s", b"[who is s"):
+        message = outcome(reader_of(secrets=["sesame"]), [body]).message
+        assert message is not None
+        assert message.endswith("who is s")
+
+
 @pytest.mark.parametrize("secret", ["sk-abcdef0123", "1234567", "abc"])
 def test_a_secret_that_looks_like_a_type_or_a_retry_after_is_not_passed_on(secret: str) -> None:
     headers: Mapping[str, str] = {"retry-after": secret}

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acytoo_sdk._secrets import Secret
-from acytoo_sdk._wire.payloads import Message, acytoo_payload
+from acytoo_sdk._wire.payloads import FORMATS
 from acytoo_sdk.server.failures import Failure, upstream_failure
 from acytoo_sdk.server.settings import Settings
 from acytoo_sdk.server.wire import (
@@ -163,10 +163,12 @@ def test_everything_but_a_question_may_be_missing_or_null() -> None:
 
 
 def test_what_this_packages_own_clients_send_is_read() -> None:
-    messages: list[Message] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
-    payload = acytoo_payload(key="k", model="m", messages=messages, temperature=0.5, password="p")
+    values = {"key": "k", "model": "m", "messages": [SYSTEM, USER], "temperature": 0.5, "password": "p"}
+    questions = {name: read(make(values)) for name, make in FORMATS.items() if name != "prompt"}
 
-    assert read(payload) == Question((SYSTEM, USER), "m", 0.5, Secret("k"), (Secret("p"), Secret("k")))
+    assert questions.pop("acytoo") == Question((SYSTEM, USER), "m", 0.5, Secret("k"), (Secret("p"), Secret("k")))
+    assert all(question.messages == (SYSTEM, USER) for question in questions.values())
+    assert read(FORMATS["prompt"](values | {"messages": [USER]})).messages == (USER,)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
