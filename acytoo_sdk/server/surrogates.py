@@ -6,16 +6,10 @@ them. A half alone is no text: nothing can encode it.
 
 from __future__ import annotations
 
-import re
-
-_HALF = re.compile("[\ud800-\udfff]")
-
 
 def join_halves(text: str) -> str:
     """The text with its halves joined to characters; one that is alone becomes U+FFFD."""
-    if text.isascii() or not _HALF.search(text):
-        return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 class HalfJoiner:

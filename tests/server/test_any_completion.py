@@ -86,6 +86,23 @@ def test_a_first_half_waits_for_the_second_and_for_nothing_else() -> None:
         "",
         "\ufffd\ufffdc",
     ]
+    assert [joiner.receive(part) for part in ("\ud83d", "a", "\ud83d")] == ["", "\ufffda", ""]
+    assert joiner.receive_eof() == "\ufffd"
+
+
+@pytest.mark.parametrize("char", ["\U00010000", "\U000103ff", "\U0010fc00", "\U0010ffff"])
+def test_the_first_and_the_last_of_the_halves_are_some(char: str) -> None:
+    units = char.encode("utf-16-be")
+    first, second = (units[at : at + 2].decode("utf-16-be", "surrogatepass") for at in (0, 2))
+    joiner = HalfJoiner()
+
+    assert [joiner.receive(part) for part in ("a", first, second, "\ud7ff", "\ue000")] == [
+        "a",
+        "",
+        char,
+        "\ud7ff",
+        "\ue000",
+    ]
 
 
 def test_a_half_at_the_end_is_shown_where_the_server_says_that_this_is_the_end() -> None:
