@@ -11,7 +11,7 @@ from typing import Any
 from .._secrets import Mask
 from .failures import Failure, upstream_failure
 
-_WORDS = ("error", "message", "msg", "detail", "text")  # of most servers, of OpenAI, Pydantic, FastAPI, FastChat
+_WORDS = ("message", "msg", "detail", "text")  # OpenAI's and most servers', Pydantic's, FastAPI's, FastChat's
 _DEPTH = 5  # Mistral's: {"message": {"detail": [{"msg": "..."}]}}
 _CODES = ("code", "status", "status_code")  # most servers', those of RFC 9457, FastAPI's exceptions
 _TYPE = re.compile(r"[\w.-]{1,64}", re.ASCII)

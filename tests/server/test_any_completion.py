@@ -22,7 +22,7 @@ from completion_readers import (
     outcome,
     reader_of,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acytoo_sdk.server.completions import CompletionReader
@@ -241,6 +241,7 @@ def test_any_bytes_are_text_and_an_end(
     assert one == other
 
 
+@settings(max_examples=50)
 @given(said=JSON, choice=JSON, broken=st.sampled_from([None, BROKEN]))
 def test_any_json_is_text_and_an_end(said: object, choice: object, broken: Failure | None) -> None:
     wrapped = [said, {"choices": [choice]}, {"choices": [{"delta": choice}]}, {"error": said}, {"x_groq": said}]

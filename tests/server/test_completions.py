@@ -438,6 +438,7 @@ def test_the_event_that_would_become_too_large_is_not_gathered_for_ever() -> Non
         (500, '"boom"', "boom", "upstream_error"),
         (500, "\n\n  Internal\tServer Error\nat x.py", "Internal Server Error", "upstream_error"),
         (502, "\ufeff<html><title>Bad gateway</title></html>", "Bad gateway", "upstream_error"),
+        (500, "\ufeffboom", "boom", "upstream_error"),
         (503, "", "the upstream server answered 503 Service Unavailable", "upstream_error"),
         (599, " \n", "the upstream server answered 599", "upstream_error"),
         (429, "data: {}\n\n", "data: {}", "upstream_error"),
