@@ -308,6 +308,11 @@ def test_reasoning_alone_is_named() -> None:
         ({"error": {"message": ""}}, 502, "the upstream server failed: error object"),
         ({"error": {"message": 5}}, 502, "the upstream server failed: error object"),
         ({"error": [[[[[["too deep"]]]]]]}, 502, "the upstream server failed: error object"),
+        (
+            {"error": {"message": {"detail": {"detail": {"detail": {"detail": {"detail": "x"}}}}}}},
+            502,
+            "the upstream server failed: error object",
+        ),
         ({"error": {"message": "a\n\t b\x00\u202e"}}, 502, "a b\\x00\\u202e"),
         ({"error": {"message": "x" * 300}}, 502, "x" * 200 + "..."),
     ],
