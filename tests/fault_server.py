@@ -26,7 +26,9 @@ class ClientLeft(Exception):
 
 
 class Connection:
-    """One client's connection, and what a script may do with it."""
+    """One client's connection, and what a script may do with it; `request` is the last one that was read."""
+
+    request = b""
 
     def __init__(self, accepted: socket.socket) -> None:
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -216,7 +218,7 @@ class FaultServer:
     def _serve(self, connection: Connection) -> None:
         try:
             if self._next and self._next[0] is raw:
-                self._perform(self._take(), connection)
+                self.perform(self._take(), connection)
             if self._tls:
                 connection.socket = self._tls.wrap_socket(
                     connection.socket, server_side=True, do_handshake_on_connect=False
@@ -224,12 +226,12 @@ class FaultServer:
                 connection.socket.do_handshake()
             while True:
                 if self._next and self._next[0] is unread:
-                    self._perform(self._take(), connection)
-                request = connection.read_request()
+                    self.perform(self._take(), connection)
+                request = connection.request = connection.read_request()
                 with self._changed:
                     self.requests.append(request)
                     self._changed.notify_all()
-                self._perform(self._take(), connection)
+                self.perform(self._take(), connection)
         except (OSError, ClientLeft):
             pass
         finally:
@@ -244,7 +246,7 @@ class FaultServer:
         return script
 
     @staticmethod
-    def _perform(script: Script, connection: Connection) -> None:
+    def perform(script: Script, connection: Connection) -> None:
         for step in script:
             if isinstance(step, bytes):
                 connection.socket.sendall(step)
