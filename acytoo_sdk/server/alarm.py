@@ -44,7 +44,12 @@ class Alarm:
     def _look(self) -> None:
         self._timer = None
         if self.due <= self._loop.time():
-            self.due = math.inf
-            self._ring()
+            # In this turn of the loop, what was waited for may have come too: whoever waits is to see that first.
+            self._loop.call_soon(self._ring_if_due)
         elif self.due < math.inf:
             self._start(self.due)
+
+    def _ring_if_due(self) -> None:
+        if self.due <= self._loop.time():
+            self.due = math.inf
+            self._ring()
