@@ -84,7 +84,7 @@ class OfflineReply:
     failure: Failure | None = None
 
     def __init__(self, text: str, pause: float) -> None:
-        self._words = iter(re.findall(r"\s*\S+\s*|\s+", text))
+        self._words = iter(_words(text))
         self._pause = pause
         self._began = False
 
@@ -99,7 +99,13 @@ class OfflineReply:
     async def close(self) -> None:
         """There is nothing to close."""
 
-    abort = close
+    def abort(self) -> None:
+        """There is nothing to end."""
+
+
+def _words(text: str) -> list[str]:
+    """Its words, each with the blanks around it."""
+    return re.findall(r"\s*\S+\s*|\s+", text)
 
 
 def _echo(question: Question) -> str:
@@ -118,7 +124,8 @@ class Rehearsal:
 
     def __init__(self, settings: Settings) -> None:
         fault = make_fault(settings.fault)
-        self._server = FakeServer(settings.reply, pause=settings.pause, faults=itertools.repeat(fault))
+        reply = None if settings.reply is None else _words(settings.reply)
+        self._server = FakeServer(reply, pause=settings.pause, faults=itertools.repeat(fault))
         self._server.start()
 
     async def answer(self, question: Question, headers: Mapping[str, str]) -> AsyncIterator[bytes]:
