@@ -26,7 +26,10 @@ _KEEP_ALIVE_SECONDS = 4.0
 _AFTER_FINISH_SECONDS = 1.0
 _AFTER_DONE_SECONDS = 0.1  # for the end of the body, without which its connection cannot serve again
 _MODEL = "gpt-3.5-turbo"  # the wire's default
+_ERROR_BODY_SECONDS = 5.0  # for all of it
+_LOOK_SECONDS = 1.0
 _LINE_BYTES = 64 * 1024
+_BUFFER_BYTES = 64 * 1024  # of a reply whose client is slow: twice as much, then its server waits
 
 
 class Upstream:
@@ -53,6 +56,7 @@ class Upstream:
             auto_decompress=False,
             max_line_size=_LINE_BYTES,
             max_field_size=_LINE_BYTES,
+            read_bufsize=_BUFFER_BYTES,
         )
 
     async def ask(self, question: Question, *, key: Secret[str] | None) -> UpstreamReply:
@@ -102,7 +106,7 @@ class UpstreamReply:
     Args:
         response: aiohttp's.
         reader: what its bytes mean.
-        first_due: when the first byte has to be there, on the loop's clock.
+        first_due: when the first byte has to be there, or all of an error's body, on the loop's clock.
         limit: the seconds that led there, for messages.
         idle: seconds of the longest silence from then on.
     """
@@ -114,9 +118,12 @@ class UpstreamReply:
         self._content = response.content
         self._reader = reader
         self._first_due: float | None = first_due
+        if response.status >= 400:
+            self._first_due = min(first_due, asyncio.get_running_loop().time() + _ERROR_BODY_SECONDS)
         self._limit = limit
         self._idle = idle
-        self._alarm = Alarm(self._end_silence)
+        self._due = math.inf
+        self._alarm = Alarm(self._look)
 
     @property
     def failure(self) -> Failure | None:
@@ -139,14 +146,16 @@ class UpstreamReply:
         reader, alarm, now = self._reader, self._alarm, asyncio.get_running_loop().time
         while not reader.over:
             try:
-                alarm.set(self._first_due or now() + self._patience)
+                self._due = self._first_due or now() + self._patience
+                alarm.set(min(self._due, now() + _LOOK_SECONDS))
                 data = await self._content.readany()
             except (aiohttp.ClientError, OSError) as error:
-                text = reader.receive_data(self._take_rest())
+                text = reader.receive_data(self._take_rest(error))
                 text += reader.receive_break(_failure_of(error, self._limit))
             else:
                 text = reader.receive_data(data) if data else reader.receive_eof()
-                self._first_due, self._limit = None, self._idle
+                if self._response.status < 400:
+                    self._first_due, self._limit = None, self._idle
             finally:
                 alarm.due = math.inf
             if text:
@@ -172,13 +181,23 @@ class UpstreamReply:
     def _patience(self) -> float:
         return min(_AFTER_FINISH_SECONDS, self._idle) if self._reader.finished else self._idle
 
-    def _end_silence(self) -> None:
-        self._content.set_exception(TimeoutError())
+    def _look(self) -> None:
+        """Looks after a silence: whether it is over, and whether somebody is there who could end it."""
+        connection, now = self._response.connection, asyncio.get_running_loop().time()
+        if now >= self._due:
+            self._content.set_exception(TimeoutError())
+        elif connection is not None and (connection.protocol is None or not connection.protocol.is_connected()):
+            # Of a body that is not framed as it should be, aiohttp tells nobody who waits for the rest.
+            self._content.set_exception(aiohttp.ClientPayloadError())
+        else:
+            self._alarm.set(min(self._due, now + _LOOK_SECONDS))
 
-    def _take_rest(self) -> bytes:
+    def _take_rest(self, error: Exception) -> bytes:
         """What had arrived before a break: aiohttp tells of the break first."""
-        self._content.set_exception(None)  # type: ignore[arg-type] # it takes back the one that it would raise
-        return self._content.read_nowait()
+        self._content.set_exception(None)  # type: ignore[arg-type] # it would raise the one that it has
+        data = self._content.read_nowait()
+        self._content.set_exception(error)
+        return data
 
 
 def _headers(key: Secret[str]) -> dict[str, str]:
