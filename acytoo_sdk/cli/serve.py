@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import sys
@@ -103,25 +104,25 @@ def _run(settings: Settings) -> None:
         if error.name != "aiohttp":
             raise
         raise InvalidRequestError("the server needs aiohttp: pip install 'acytoo-sdk[serve]'") from error
-    log = Log(sys.stderr.fileno())
+    logging.getLogger().addHandler(logging.NullHandler())  # what libraries would tell stderr may quote a request
+    log = Log(_stderr())
 
     def announce(url: str) -> None:
         click.echo(f"acytoo: listening on {url}")
         sys.stdout.flush()
         password = "ACYTOO_PASSWORD=... " if settings.password else ""
-        click.echo(f"try it:  {password}acytoo ask --base-url {url} 'Hi'\nor:      {curl_line(url)}", err=True)
+        log.tell(f"try it:  {password}acytoo ask --base-url {url} 'Hi'\nor:      {curl_line(url)}")
         if not settings.password and not is_loopback(settings.host):
-            click.echo(
-                "Warning: whoever reaches this address may ask, at your expense: set --password-env VARIABLE", err=True
-            )
+            log.tell("Warning: whoever reaches this address may ask, at your expense: set --password-env VARIABLE")
 
     try:
         asyncio.run(run(settings, log=log, announce=announce))
-    except OSError as error:
-        place = f"{settings.host}:{settings.port}"
-        raise click.UsageError(f"cannot listen on {place}: {error.strerror or error}") from error
     finally:
         log.close()
+
+
+def _stderr() -> int:
+    return sys.stderr.fileno()
 
 
 def _upstream(url: str) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import signal
-import socket
 import ssl
-import struct
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -22,6 +20,7 @@ from .._version import __version__
 from ..errors import InvalidRequestError
 from .access import Access
 from .alarm import Alarm
+from .endings import STALL_SECONDS, break_off, reset
 from .failures import Failure
 from .listener import Listener
 from .log import Log
@@ -31,10 +30,9 @@ from .upstream import Upstream
 from .wire import CHAT_PATHS, TEXT_HEADERS, Question, header_table, index_page, read_question
 
 _BODY_SECONDS = 60.0  # for all of a question
-_STALL_SECONDS = 300.0  # for a client to take what waits for it
 _FLUSH_SECONDS = 1.0  # for the last bytes, when the server ends
 _BACKLOG = 1024
-_LINGER_ZERO = struct.pack("ii", 1, 0)  # the connection is reset, and nothing is sent after that
+_SPARE_CONNECTIONS = 1000  # idle ones, besides those whose question is about to come
 
 
 @dataclass
@@ -46,7 +44,7 @@ class _Entry:
     status: int = 0
     model: str = ""
     characters: int = 0
-    how: str = "complete"
+    how: str = ""  # it ended; "" until it did
 
     def __str__(self) -> str:
         model = "".join(char if char.isprintable() and char != " " else "?" for char in self.model[:64]) or "-"
@@ -76,10 +74,16 @@ class Server:
         self._access = Access(host=settings.host, password=settings.password, origins=settings.allow_origins)
         self._rehearsal = Rehearsal(settings) if settings.fault else None
         self._back: Upstream | Offline = Upstream(settings) if settings.upstream else Offline(settings)
-        self._listener = Listener(self._answer, refuse=self._refuse)
-        self._runner = web.ServerRunner(self._listener)
+        most_idle = _most_connections(settings.max_streams + _SPARE_CONNECTIONS)
+        self._listener = Listener(self._answer, refuse=self._refuse, most_idle=most_idle)
+        self._runner = web.ServerRunner(self._listener, shutdown_timeout=_FLUSH_SECONDS)
         self._tasks: set[asyncio.Task[Any]] = set()  # of the replies on their way
         self._ending = False
+
+    @property
+    def connections(self) -> list[web.RequestHandler]:
+        """The clients' connections that are open."""
+        return self._listener.connections
 
     async def start(self) -> None:
         """Listens.
@@ -103,7 +107,7 @@ class Server:
         self._ending = True
         for site in self._runner.sites:
             await site.stop()
-        self._listener.pre_shutdown()
+        self._listener.close_idle()
         if self._tasks:
             waits = [asyncio.ensure_future(asyncio.wait(self._tasks)), asyncio.ensure_future(at_once.wait())]
             await asyncio.wait(waits, timeout=self._settings.grace, return_when=asyncio.FIRST_COMPLETED)
@@ -111,9 +115,7 @@ class Server:
                 waiting.cancel()
         for task in self._tasks:
             task.cancel()
-        with anyio.move_on_after(_FLUSH_SECONDS):
-            while self._listener.connections:
-                await asyncio.sleep(0.01)
+        await self._listener.wait_closed(_FLUSH_SECONDS)
         await self._runner.cleanup()
         await self._back.close()
         if self._rehearsal is not None:
@@ -130,13 +132,14 @@ class Server:
         except Failure as failure:
             return self._refusal(failure, entry, more)
         except (asyncio.CancelledError, ConnectionError):
-            entry.how = "cut at the end of the server" if self._ending else "client left"
-            _break(request)
+            if not entry.how:
+                entry.how = "cut at the end of the server" if self._ending else "client left"
+                await break_off(request.transport, framed=request.version >= HttpVersion11)
             raise
         except Exception as error:  # a bug of ours: whoever asks is told, and nobody is shown more than its name
             entry.how = f"internal error: {type(error).__name__}"
             if request.writer.output_size:
-                _break(request)
+                await break_off(request.transport, framed=request.version >= HttpVersion11)
                 raise ConnectionError(entry.how) from None
             return self._refusal(Failure(500, "the server has a fault", entry.how, type="server_error"), entry, more)
         finally:
@@ -212,7 +215,7 @@ class Server:
         """Passes a reply on, piece by piece, and ends as it ends."""
         key = self._access.key_for_upstream(question) if self._settings.pass_client_key else None
         reply = await self._back.ask(question, key=key)
-        stall, now = Alarm(lambda: _reset(request)), asyncio.get_running_loop().time
+        stall, now = Alarm(lambda: reset(request.transport)), asyncio.get_running_loop().time
         response: web.StreamResponse | None = None
         try:
             while text := await reply.receive():
@@ -220,7 +223,7 @@ class Server:
                     entry.status = 200
                     response = web.StreamResponse(headers=self._head(entry, more, TEXT_HEADERS))
                     await response.prepare(request)
-                stall.set(now() + _STALL_SECONDS)
+                stall.set(now() + STALL_SECONDS)
                 await response.write(text.encode())
                 stall.due = math.inf
                 entry.characters += len(text)
@@ -228,11 +231,13 @@ class Server:
                 if response is None:
                     raise reply.failure
                 entry.how = f"broken: {reply.failure.how}"
-                _break(request)
+                reply.abort()
+                await break_off(request.transport, framed=request.version >= HttpVersion11)
             elif response is None:
                 raise Failure(502, "the reply is empty", "no text", type="upstream_error")
             else:
                 await response.write_eof()
+                entry.how = "complete"
             await reply.close()
             return response
         finally:
@@ -256,7 +261,7 @@ class Server:
                 if transport is not None:
                     transport.write(data)
         except ConnectionResetError:
-            _reset(request)
+            reset(transport)
         if transport is not None:
             transport.close()
         return web.Response()  # for which it is too late
@@ -290,12 +295,14 @@ async def serve(settings: Settings, *, log: Log, announce: Callable[[str], None]
         announce: called with the server's address, once it listens.
 
     Raises:
-        InvalidRequestError: something in `settings` cannot be used.
-        OSError: nobody can listen there.
+        InvalidRequestError: something in `settings` cannot be used, the address for instance.
     """
-    _allow_many_sockets()
+    _allow_many_files()
     first, second = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(
+        lambda _, context: log.write(f"internal error: {type(context.get('exception')).__name__}")
+    )
 
     def receive(*_: object) -> None:
         with suppress(RuntimeError):  # the loop is over
@@ -305,37 +312,15 @@ async def serve(settings: Settings, *, log: Log, announce: Callable[[str], None]
         signal.signal(number, receive)
     server = Server(settings, log)
     try:
-        await server.start()
+        try:
+            await server.start()
+        except OSError as error:
+            place = f"{settings.host}:{settings.port}"
+            raise InvalidRequestError(f"cannot listen on {place}: {error.strerror or error}") from error
         announce(server.url)
         await first.wait()
     finally:
         await server.close(at_once=second)
-
-
-def _break(request: web.BaseRequest) -> None:
-    """Ends a reply as one that is not whole: what was written arrives, and no end of its framing."""
-    transport = request.transport
-    if transport is None:
-        return
-    if request.version < HttpVersion11:  # the end of the connection would be the end of the reply, if it is no reset
-        _set_reset(transport)
-    if request.version < HttpVersion11 and transport.get_extra_info("sslcontext"):
-        transport.abort()  # closing, TLS would say that this is the end
-    else:
-        transport.close()
-        asyncio.get_running_loop().call_later(_STALL_SECONDS, transport.abort)
-
-
-def _reset(request: web.BaseRequest) -> None:
-    if (transport := request.transport) is not None:
-        _set_reset(transport)
-        transport.abort()
-
-
-def _set_reset(transport: asyncio.Transport) -> None:
-    """Has the end of a connection be a reset."""
-    with suppress(OSError):
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
 
 
 def _tls_context(settings: Settings) -> ssl.SSLContext | None:
@@ -349,7 +334,7 @@ def _tls_context(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
-def _allow_many_sockets() -> None:
+def _allow_many_files() -> None:
     """Raises the limit on open files to the highest that may be set: a reply takes two of them."""
     try:
         import resource
@@ -358,3 +343,13 @@ def _allow_many_sockets() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _most_connections(wished: int) -> int:
+    """How many of these may be idle, when a third of all open files may."""
+    try:
+        import resource
+    except ImportError:
+        return wished
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wished if soft == resource.RLIM_INFINITY else min(wished, soft // 3)

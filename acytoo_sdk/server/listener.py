@@ -11,9 +11,9 @@ from aiohttp import web
 from .failures import Failure
 
 _IDLE_SECONDS = 30.0  # of a connection without a request, or with half a head
-_MOST_IDLE = 1000  # connections without a reply on its way: beyond them, the oldest goes
 _LINGER_SECONDS = 2.0  # for the rest of a body that was refused
 _LINE_BYTES = 64 * 1024
+_LOOK_SECONDS = 0.01
 _SILENT = logging.Logger("aiohttp", level=logging.CRITICAL + 1)  # it would quote requests, with tracebacks
 
 
@@ -23,6 +23,7 @@ class Listener(web.Server):
     Args:
         handler: answers a request; cancelled when its client leaves.
         refuse: makes the answer to what is no request.
+        most_idle: connections without a reply on its way; beyond them, the oldest goes.
 
     Attributes:
         busy: the connections with a reply on its way.
@@ -33,10 +34,13 @@ class Listener(web.Server):
         handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
         *,
         refuse: Callable[[Failure], web.Response],
+        most_idle: int,
     ) -> None:
         super().__init__(handler, handler_cancellation=True)
         self.busy: set[object] = set()
         self.refuse = refuse
+        self._most_idle = most_idle
+        self._transports: dict[web.RequestHandler, asyncio.Transport] = {}
 
     def __call__(self) -> web.RequestHandler:
         return _Connection(
@@ -54,10 +58,32 @@ class Listener(web.Server):
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """Takes one more; whoever was idle for the longest time makes room."""
         super().connection_made(handler, transport)
-        if len(self.connections) - len(self.busy) > _MOST_IDLE:
-            oldest = next((each for each in self.connections if each not in self.busy), None)
-            if oldest is not None:
-                oldest.force_close()
+        self._transports[handler] = transport
+        if len(self._transports) - len(self.busy) > self._most_idle:
+            oldest = next(each for each in self._transports if each not in self.busy)
+            self._transports.pop(oldest).abort()
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        """One is gone."""
+        super().connection_lost(handler, exc)
+        self._transports.pop(handler, None)
+
+    def close_idle(self) -> None:
+        """Ends every connection: now, or with the reply that is on its way."""
+        for handler, transport in self._transports.items():
+            if handler in self.busy:
+                handler.close()
+            else:
+                transport.close()
+
+    async def wait_closed(self, seconds: float) -> None:
+        """Waits until all connections are gone, and aborts those that are not by then."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + seconds
+        while self._transports and loop.time() < due:
+            await asyncio.sleep(_LOOK_SECONDS)
+        for transport in self._transports.values():
+            transport.abort()
 
 
 class _Connection(web.RequestHandler):

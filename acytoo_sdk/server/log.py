@@ -28,8 +28,12 @@ class Log:
 
     def write(self, line: str) -> None:
         """Adds a line, with the time before it."""
+        self.tell(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}")
+
+    def tell(self, line: str) -> None:
+        """Adds a line."""
         if self._descriptor is not None and self._lines.qsize() < _MOST_LINES:
-            self._lines.put(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+            self._lines.put(f"{line}\n")
 
     def close(self) -> None:
         """Writes what waits, unless that takes too long."""
