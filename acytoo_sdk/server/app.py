@@ -178,13 +178,12 @@ class Server:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        self._listener.busy.add(request.protocol)
         try:
-            if self._rehearsal is not None:
-                return await self._rehearse(self._rehearsal, request, question, more, entry)
-            return await self._stream(request, question, more, entry)
+            with self._listener.busy(request.protocol):
+                if self._rehearsal is not None:
+                    return await self._rehearse(self._rehearsal, request, question, more, entry)
+                return await self._stream(request, question, more, entry)
         finally:
-            self._listener.busy.discard(request.protocol)
             self._tasks.discard(task)
 
     async def _read_body(self, request: web.BaseRequest, headers: Mapping[str, str]) -> bytes:

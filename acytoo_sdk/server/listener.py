@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 from aiohttp import web
 
@@ -26,7 +27,7 @@ class Listener(web.Server):
         most_idle: connections without a reply on its way; beyond them, the oldest goes.
 
     Attributes:
-        busy: the connections with a reply on its way.
+        refuse: as it was given.
     """
 
     def __init__(
@@ -37,10 +38,10 @@ class Listener(web.Server):
         most_idle: int,
     ) -> None:
         super().__init__(handler, handler_cancellation=True)
-        self.busy: set[object] = set()
         self.refuse = refuse
         self._most_idle = most_idle
-        self._transports: dict[web.RequestHandler, asyncio.Transport] = {}
+        self._idle: dict[web.RequestHandler, asyncio.Transport] = {}  # those that are so for the longest time first
+        self._busy: dict[web.RequestHandler, asyncio.Transport] = {}
 
     def __call__(self) -> web.RequestHandler:
         return _Connection(
@@ -58,31 +59,41 @@ class Listener(web.Server):
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """Takes one more; whoever was idle for the longest time makes room."""
         super().connection_made(handler, transport)
-        self._transports[handler] = transport
-        if len(self._transports) - len(self.busy) > self._most_idle:
-            oldest = next(each for each in self._transports if each not in self.busy)
-            self._transports.pop(oldest).abort()
+        self._idle[handler] = transport
+        if len(self._idle) > self._most_idle:
+            self._idle.pop(next(iter(self._idle))).abort()
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         """One is gone."""
         super().connection_lost(handler, exc)
-        self._transports.pop(handler, None)
+        self._idle.pop(handler, None)
+        self._busy.pop(handler, None)
+
+    @contextmanager
+    def busy(self, handler: web.RequestHandler) -> Iterator[None]:
+        """While a reply is on its way, its connection is not idle."""
+        if handler in self._idle:
+            self._busy[handler] = self._idle.pop(handler)
+        try:
+            yield
+        finally:
+            if handler in self._busy:
+                self._idle[handler] = self._busy.pop(handler)
 
     def close_idle(self) -> None:
         """Ends every connection: now, or with the reply that is on its way."""
-        for handler, transport in self._transports.items():
-            if handler in self.busy:
-                handler.close()
-            else:
-                transport.close()
+        for transport in self._idle.values():
+            transport.close()
+        for handler in self._busy:
+            handler.close()
 
     async def wait_closed(self, seconds: float) -> None:
         """Waits until all connections are gone, and aborts those that are not by then."""
         loop = asyncio.get_running_loop()
         due = loop.time() + seconds
-        while self._transports and loop.time() < due:
+        while (self._idle or self._busy) and loop.time() < due:
             await asyncio.sleep(_LOOK_SECONDS)
-        for transport in self._transports.values():
+        for transport in (*self._idle.values(), *self._busy.values()):
             transport.abort()
 
 
