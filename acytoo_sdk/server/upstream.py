@@ -136,6 +136,8 @@ class UpstreamReply:
         Raises:
             Failure: there will be no text.
         """
+        if self._response.status == 407:
+            raise upstream_failure("the proxy before the upstream server asks for credentials", "upstream proxy")
         self._reader.receive_head(self._response.status, header_table(self._response.headers.items()))
 
     async def receive(self) -> str:
@@ -175,6 +177,9 @@ class UpstreamReply:
     def abort(self) -> None:
         """Ends it at once."""
         self._alarm.cancel()
+        connection = self._response.connection
+        if connection is not None and connection.transport is not None:
+            connection.transport.abort()  # closing would wait for the other side, over TLS
         self._response.close()
 
     @property

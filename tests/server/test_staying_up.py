@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import pytest
 from fault_server import FaultServer, Script, fin, flood, held, pause, rst, stall, told, wait_for
 from raw_client import RawClient, Reply, head, post
-from scripted_upstream import END, HEAD, WHOLE, answer, arrived, by_model, chunk, sends, until_stuck
+from scripted_upstream import END, HEAD, STOP, WHOLE, answer, arrived, by_model, chunk, sends, until_stuck
 from served import Program, Served
 
 from acytoo_sdk import AcytooError, AsyncClient, Client
@@ -58,17 +58,17 @@ def test_upstream_that_sends_and_sends_is_left_too() -> None:
         assert upstream.wait_until(lambda: not upstream.open_connections)
 
 
-def test_connection_to_the_upstream_is_used_again_after_a_whole_reply_only() -> None:
-    scripts: list[Script] = [[HEAD + sends("Hi") + WHOLE]] * 3 + [
+def test_connection_to_the_upstream_is_used_again_after_a_whole_reply_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("acytoo_sdk.server.upstream._AFTER_DONE_SECONDS", 5.0)
+    whole: Script = [HEAD + sends("Hi") + STOP, pause(0.02), END]
+    scripts: list[Script] = [
+        *[whole] * 3,
         [HEAD + sends("Hi", {"error": "oh"}), stall],
         [HEAD + sends("Hi") + WHOLE],
     ]
-    with FaultServer(scripts) as upstream, Served(upstream=upstream.url) as served:
-        ends = []
-        for count in range(1, 6):
-            ends.append(served.ask().end)
-            served.log.wait(count)
-        assert ends == ["whole", "whole", "whole", "cut", "whole"]
+    with FaultServer(scripts) as upstream, Served(upstream=upstream.url) as served, RawClient(served.port) as client:
+        assert [client.ask(post()).end for _ in range(4)] == ["whole", "whole", "whole", "cut"]
+        assert served.ask().end == "whole"
         assert upstream.connections == 2
 
 

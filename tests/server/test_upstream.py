@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
+from typing import Any
 
 import aiohttp
 import pytest
 from fault_server import FaultServer, Step, fin, held, rst, told
-from scripted_upstream import HEAD, arrived, sends
+from local_proxy import http_proxy
+from raw_client import post
+from scripted_upstream import HEAD, WHOLE, arrived, sends
+from served import Served
 
 from acytoo_sdk.server.settings import Settings
 from acytoo_sdk.server.upstream import Upstream
@@ -64,3 +69,61 @@ def test_no_more_than_a_little_is_kept_for_who_does_not_read() -> None:
 
     with FaultServer([[HEAD + sends("x" * 1000) * 32_000, told(sent)]]) as server:
         asyncio.run(converse(server.url))
+
+
+@pytest.mark.parametrize(
+    ("settings", "asked", "sent"),
+    [
+        ({}, None, "gpt-3.5-turbo"),
+        ({}, "m", "m"),
+        ({"model": "own"}, None, "own"),
+        ({"model": "own"}, "m", "own"),
+        ({"model_map": {"m": "n"}}, "m", "n"),
+        ({"model_map": {"m": "n"}}, "o", "o"),
+        ({"model": "own", "model_map": {"m": "n"}}, "m", "n"),
+        ({"model": "own", "model_map": {"m": "n"}}, "o", "own"),
+    ],
+)
+def test_model_is_the_one_of_the_map_or_the_own_one_or_the_one_asked_for(
+    settings: dict[str, Any], asked: str | None, sent: str
+) -> None:
+    with (
+        FaultServer([[HEAD + sends("Hi") + WHOLE]]) as upstream,
+        Served(upstream=f"{upstream.url}/v1", **settings) as served,
+    ):
+        assert served.ask(post({"prompt": "Hi", "model": asked, "temperature": 0})).text == "Hi"
+        assert upstream.requests[0].startswith(b"POST /v1/chat/completions HTTP/1.1\r\n")
+        body = json.loads(upstream.requests[0].partition(b"\r\n\r\n")[2])
+        assert (body["model"], body["temperature"], body["stream"]) == (sent, 0, True)
+
+
+# Proxies of the environment.
+
+
+def test_no_proxy_stands_before_an_upstream_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    with FaultServer([[HEAD + sends("Hi") + WHOLE]]) as upstream, Served(upstream=upstream.url) as served:
+        assert served.ask().text == "Hi"
+
+
+@pytest.mark.parametrize("credentials", ["", "me:secret-1234"])
+def test_proxy_stands_before_any_other(credentials: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bytes] = []
+    with (
+        FaultServer([[HEAD + sends("Hi") + WHOLE]]) as upstream,
+        FaultServer([http_proxy(upstream.url, seen, credentials=credentials)]) as proxy,
+    ):
+        monkeypatch.setenv("HTTP_PROXY", f"http://{credentials + '@' if credentials else ''}127.0.0.1:{proxy.port}")
+        with Served(upstream="http://upstream.invalid/v1") as served:
+            assert served.ask().text == "Hi"
+        assert seen[0].startswith(b"POST http://upstream.invalid/v1/chat/completions HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_proxy_that_refuses_is_a_502(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FaultServer([http_proxy("http://127.0.0.1:9", [], credentials="me:other")]) as proxy:
+        monkeypatch.setenv(f"{scheme.upper()}_PROXY", f"http://me:secret-1234@127.0.0.1:{proxy.port}")
+        with Served(upstream=f"{scheme}://upstream.invalid/v1") as served:
+            reply = served.ask()
+            assert (reply.status, "proxy" in reply.error["message"]) == (502, True)
+            assert "secret-1234" not in f"{reply}{served.log.wait()}"
