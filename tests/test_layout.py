@@ -34,7 +34,8 @@ ORDER = """
     provider  notebook
     server.settings  server.failures  server.surrogates  server.wire  server.access
     server.sse  server.error_objects  server.chunks  server.completions
-    server.alarm  server.upstream  server.offline  server.log  server.endings  server.listener  server.app  server
+    server.alarm  server.upstream  server.offline  server.log  server.endings  server.listener  server.app
+    server.program  server
     cli.terminal  cli.ask  cli.serve  cli.app  cli  __main__
 """.split()  # noqa: SIM905
 SANS_IO = ORDER[: ORDER.index("protocol") + 1]

@@ -98,8 +98,8 @@ def serve(
 
 def _run(settings: Settings) -> None:
     try:
-        from ..server.app import serve as run
         from ..server.log import Log
+        from ..server.program import serve as run
     except ModuleNotFoundError as error:
         if error.name != "aiohttp":
             raise

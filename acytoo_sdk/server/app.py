@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-import signal
 import ssl
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -125,12 +123,12 @@ class Server:
         """Answers a request, and writes its line in the log."""
         entry = _Entry()
         headers = header_table(request.headers.items())
-        more = self._access.cors_headers(headers)
+        cors = self._access.cors_headers(headers)
         try:
             self._access.check_source(headers)
-            return await self._dispatch(request, headers, more, entry)
+            return await self._dispatch(request, headers, cors, entry)
         except Failure as failure:
-            return self._refusal(failure, entry, more)
+            return self._refusal(failure, entry, cors)
         except (asyncio.CancelledError, ConnectionError):
             if not entry.how:
                 entry.how = "cut at the end of the server" if self._ending else "client left"
@@ -141,12 +139,12 @@ class Server:
             if request.writer.output_size:
                 await break_off(request.transport, framed=request.version >= HttpVersion11)
                 raise ConnectionError(entry.how) from None
-            return self._refusal(Failure(500, "the server has a fault", entry.how, type="server_error"), entry, more)
+            return self._refusal(Failure(500, "the server has a fault", entry.how, type="server_error"), entry, cors)
         finally:
             self._log.write(str(entry))
 
     async def _dispatch(
-        self, request: web.BaseRequest, headers: Mapping[str, str], more: dict[str, str], entry: _Entry
+        self, request: web.BaseRequest, headers: Mapping[str, str], cors: dict[str, str], entry: _Entry
     ) -> web.StreamResponse:
         path, asks = request.path, request.path in CHAT_PATHS
         allowed = ("POST", "OPTIONS") if asks else ("GET", "HEAD", "OPTIONS")
@@ -158,15 +156,15 @@ class Server:
         if request.method == "OPTIONS":
             entry.status, entry.how = 204, "options"
             preflight = self._access.preflight_headers(headers)
-            return web.Response(status=204, headers=self._head(entry, more, {"allow": ", ".join(allowed)}, preflight))
+            return web.Response(status=204, headers=self._head(entry, cors, {"allow": ", ".join(allowed)}, preflight))
         if asks:
-            return await self._reply(request, headers, more, entry)
+            return await self._reply(request, headers, cors, entry)
         entry.status, entry.how = 200, "page"
         text = index_page(self.url) if path == "/" else "ok\n"
-        return web.Response(text=text, headers=self._head(entry, more, TEXT_HEADERS))
+        return web.Response(text=text, headers=self._head(entry, cors, TEXT_HEADERS))
 
     async def _reply(
-        self, request: web.BaseRequest, headers: Mapping[str, str], more: dict[str, str], entry: _Entry
+        self, request: web.BaseRequest, headers: Mapping[str, str], cors: dict[str, str], entry: _Entry
     ) -> web.StreamResponse:
         body = await self._read_body(request, headers)
         question = read_question(body, authorization=headers.get("authorization", ""))
@@ -181,8 +179,8 @@ class Server:
         try:
             with self._listener.busy(request.protocol):
                 if self._rehearsal is not None:
-                    return await self._rehearse(self._rehearsal, request, question, more, entry)
-                return await self._stream(request, question, more, entry)
+                    return await self._rehearse(self._rehearsal, request, question, cors, entry)
+                return await self._stream(request, question, cors, entry)
         finally:
             self._tasks.discard(task)
 
@@ -209,7 +207,7 @@ class Server:
         return bytes(body)
 
     async def _stream(
-        self, request: web.BaseRequest, question: Question, more: dict[str, str], entry: _Entry
+        self, request: web.BaseRequest, question: Question, cors: dict[str, str], entry: _Entry
     ) -> web.StreamResponse:
         """Passes a reply on, piece by piece, and ends as it ends."""
         key = self._access.key_for_upstream(question) if self._settings.pass_client_key else None
@@ -220,7 +218,7 @@ class Server:
             while text := await reply.receive():
                 if response is None:
                     entry.status = 200
-                    response = web.StreamResponse(headers=self._head(entry, more, TEXT_HEADERS))
+                    response = web.StreamResponse(headers=self._head(entry, cors, TEXT_HEADERS))
                     await response.prepare(request)
                 stall.set(now() + STALL_SECONDS)
                 await response.write(text.encode())
@@ -248,7 +246,7 @@ class Server:
         rehearsal: Rehearsal,
         request: web.BaseRequest,
         question: Question,
-        more: dict[str, str],
+        cors: dict[str, str],
         entry: _Entry,
     ) -> web.StreamResponse:
         """Sends what a faulty server would, byte by byte, and ends the connection as it does."""
@@ -256,7 +254,7 @@ class Server:
         entry.status = 200
         transport = request.transport
         try:
-            async for data in rehearsal.answer(question, more):
+            async for data in rehearsal.answer(question, cors):
                 if transport is not None:
                     transport.write(data)
         except ConnectionResetError:
@@ -265,11 +263,11 @@ class Server:
             transport.close()
         return web.Response()  # for which it is too late
 
-    def _refusal(self, failure: Failure, entry: _Entry, more: Mapping[str, str]) -> web.Response:
+    def _refusal(self, failure: Failure, entry: _Entry, cors: Mapping[str, str]) -> web.Response:
         entry.status, entry.how = failure.status, failure.how
         said = {"content-type": "application/json", "cache-control": "no-store", "x-content-type-options": "nosniff"}
         return web.Response(
-            status=failure.status, body=failure.body, headers=self._head(entry, more, said, failure.headers)
+            status=failure.status, body=failure.body, headers=self._head(entry, cors, said, failure.headers)
         )
 
     def _refuse(self, failure: Failure) -> web.Response:
@@ -285,43 +283,6 @@ class Server:
         return head
 
 
-async def serve(settings: Settings, *, log: Log, announce: Callable[[str], None]) -> None:
-    """Runs a server until SIGTERM or SIGINT comes, and ends it; at once, if one comes again.
-
-    Args:
-        settings: everything it is told.
-        log: where a line for each request goes.
-        announce: called with the server's address, once it listens.
-
-    Raises:
-        InvalidRequestError: something in `settings` cannot be used, the address for instance.
-    """
-    _allow_many_files()
-    first, second = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(
-        lambda _, context: log.write(f"internal error: {type(context.get('exception')).__name__}")
-    )
-
-    def receive(*_: object) -> None:
-        with suppress(RuntimeError):  # the loop is over
-            loop.call_soon_threadsafe(second.set if first.is_set() else first.set)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, receive)
-    server = Server(settings, log)
-    try:
-        try:
-            await server.start()
-        except OSError as error:
-            place = f"{settings.host}:{settings.port}"
-            raise InvalidRequestError(f"cannot listen on {place}: {error.strerror or error}") from error
-        announce(server.url)
-        await first.wait()
-    finally:
-        await server.close(at_once=second)
-
-
 def _tls_context(settings: Settings) -> ssl.SSLContext | None:
     if settings.tls_cert is None:
         return None
@@ -331,17 +292,6 @@ def _tls_context(settings: Settings) -> ssl.SSLContext | None:
     except (OSError, ssl.SSLError) as error:
         raise InvalidRequestError(f"tls_cert and tls_key cannot be used: {error.strerror or error}") from error
     return context
-
-
-def _allow_many_files() -> None:
-    """Raises the limit on open files to the highest that may be set: a reply takes two of them."""
-    try:
-        import resource
-    except ImportError:  # not on this system
-        return
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _most_connections(wished: int) -> int:

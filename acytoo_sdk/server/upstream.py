@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl
+from io import BytesIO
 
 import aiohttp
 import anyio
@@ -74,13 +75,14 @@ class Upstream:
         key = key or settings.upstream_key
         secrets = (key, settings.upstream_key, settings.password, question.key, *question.passwords)
         mask = Mask(secret.reveal() for secret in secrets)
+        body = completion_body(question.messages, model=model, temperature=question.temperature)
         limit = settings.first_byte_timeout
         due = asyncio.get_running_loop().time() + limit
         try:
             with anyio.fail_after(limit):
                 response = await self._session.post(
                     self._url,
-                    data=completion_body(question.messages, model=model, temperature=question.temperature),
+                    data=BytesIO(body),  # long bytes would be warned of
                     headers=_headers(key),
                     proxy=self._proxy or None,
                     allow_redirects=False,

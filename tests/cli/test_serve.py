@@ -21,8 +21,8 @@ from click.testing import CliRunner, Result
 from acytoo_sdk import Client
 from acytoo_sdk.cli import serve as command
 from acytoo_sdk.cli.app import app
-from acytoo_sdk.server.app import serve as run_server
 from acytoo_sdk.server.log import Log
+from acytoo_sdk.server.program import serve as run_server
 from acytoo_sdk.server.settings import Settings
 
 
@@ -53,7 +53,7 @@ class Started:
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> Started:
     started = Started()
-    monkeypatch.setattr("acytoo_sdk.server.app.serve", started.serve)
+    monkeypatch.setattr("acytoo_sdk.server.program.serve", started.serve)
     monkeypatch.setattr("acytoo_sdk.server.log.Log", Told)
     monkeypatch.setattr(command, "_stderr", lambda: 2)
     return started
@@ -186,7 +186,7 @@ def test_what_cannot_be_is_refused_in_one_sentence_with_status_2(
 
 
 def test_server_without_aiohttp_names_the_extra(started: Started, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "acytoo_sdk.server.app")
+    monkeypatch.delitem(sys.modules, "acytoo_sdk.server.program")
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     result = started.run()
     assert result.exit_code == 2

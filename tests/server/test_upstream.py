@@ -97,6 +97,15 @@ def test_model_is_the_one_of_the_map_or_the_own_one_or_the_one_asked_for(
         assert (body["model"], body["temperature"], body["stream"]) == (sent, 0, True)
 
 
+def test_long_question_is_passed_on() -> None:
+    with (
+        FaultServer([[HEAD + sends("Hi") + WHOLE]]) as upstream,
+        Served(upstream=upstream.url) as served,
+    ):
+        assert served.ask(post({"prompt": "x" * 2_000_000})).text == "Hi"
+        assert upstream.requests[0].count(b"x") >= 2_000_000
+
+
 # Proxies of the environment.
 
 
