@@ -21,7 +21,8 @@ from .settings import Settings
 from .wire import Question, header_table
 
 _CONNECT_SECONDS = 10.0
-# Servers close a connection that was idle for five seconds, many of them; a question must not meet that.
+# Servers close a connection that was idle for five seconds, many of them; a question must not meet that. Without TLS
+# a new connection costs nothing, and llama-cpp-python ends one a moment after a failure that it ended like a reply.
 _KEEP_ALIVE_SECONDS = 4.0
 # After the reason for the end of the text, figures and `[DONE]` follow at once, or a server forgets to end its reply.
 _AFTER_FINISH_SECONDS = 1.0
@@ -46,12 +47,12 @@ class Upstream:
         self._proxy = environment_proxies().address_for(self._url)
         if self._proxy.startswith("socks"):
             raise InvalidRequestError("the environment's proxy for the upstream speaks SOCKS, and this server cannot")
+        if self._url.startswith("https"):
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS, ssl=trusting_context())
+        else:
+            connector = aiohttp.TCPConnector(limit=0, force_close=True)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0,
-                keepalive_timeout=_KEEP_ALIVE_SECONDS,
-                ssl=trusting_context() if self._url.startswith("https") else True,
-            ),
+            connector=connector,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,

@@ -185,7 +185,7 @@ def test_upstream_gets_its_own_key_and_nothing_of_the_client() -> None:
         }
         names = sorted(line.split(b":")[0].lower() for line in request_head.split(b"\r\n")[1:])
         assert names == sorted(
-            b"host accept accept-encoding content-type user-agent authorization content-length".split()
+            b"host accept accept-encoding content-type user-agent authorization content-length connection".split()
         )
         assert b"accept-encoding: identity" in request_head.lower()
 

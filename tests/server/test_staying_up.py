@@ -10,11 +10,14 @@ import resource
 import select
 import signal
 import socket
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import trustme
 from fault_server import FaultServer, Script, fin, flood, held, pause, rst, stall, told, wait_for
 from raw_client import RawClient, Reply, head, post
 from scripted_upstream import END, HEAD, STOP, WHOLE, answer, arrived, by_model, chunk, sends, until_stuck
@@ -58,18 +61,30 @@ def test_upstream_that_sends_and_sends_is_left_too() -> None:
         assert upstream.wait_until(lambda: not upstream.open_connections)
 
 
-def test_connection_to_the_upstream_is_used_again_after_a_whole_reply_only(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("secure", "connections"), [(True, 2), (False, 5)])
+def test_connection_to_the_upstream_is_used_again_over_tls_and_after_a_whole_reply_only(
+    secure: bool, connections: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("acytoo_sdk.server.upstream._AFTER_DONE_SECONDS", 5.0)
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
     whole: Script = [HEAD + sends("Hi") + STOP, pause(0.02), END]
     scripts: list[Script] = [
         *[whole] * 3,
         [HEAD + sends("Hi", {"error": "oh"}), stall],
         [HEAD + sends("Hi") + WHOLE],
     ]
-    with FaultServer(scripts) as upstream, Served(upstream=upstream.url) as served, RawClient(served.port) as client:
+    with (
+        FaultServer(scripts, tls=tls if secure else None) as upstream,
+        Served(upstream=upstream.url) as served,
+        RawClient(served.port) as client,
+    ):
         assert [client.ask(post()).end for _ in range(4)] == ["whole", "whole", "whole", "cut"]
         assert served.ask().end == "whole"
-        assert upstream.connections == 2
+        assert upstream.connections == connections
 
 
 # Slow clients.
