@@ -24,6 +24,7 @@ _ERROR_BODY_BYTES = 64 * 1024
 _BOM = b"\xef\xbb\xbf"
 _DONE = b"[DONE]"
 _RETRY_AFTER = re.compile(r"[0-9]{1,10}|[A-Z][A-Za-z]+,? [0-9A-Za-z: -]{16,32}")  # seconds, or a date
+_RETRY_AFTER_NAMES = ("retry-after", "llm_provider-retry-after")  # litellm's proxy, even for limits of its own
 
 
 def completion_body(messages: Iterable[Mapping[str, str]], *, model: str, temperature: float | None) -> bytes:
@@ -77,7 +78,7 @@ class CompletionReader:
         """
         self._status = status
         self._is_legible = headers.get("content-encoding", "").strip().lower() in ("", "identity")
-        retry_after = headers.get("retry-after", "").strip()
+        retry_after = next((headers[name] for name in _RETRY_AFTER_NAMES if name in headers), "").strip()
         if _RETRY_AFTER.fullmatch(retry_after) and self._mask.header(retry_after) == retry_after:
             self._retry_after = retry_after
         if not 200 <= status < 600:

@@ -89,6 +89,22 @@ def test_failures_of_litellm_and_llama_are_failures(body: str, how: str) -> None
         assert failure.how == how
 
 
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"llm_provider-retry-after": "60"}, "60"),
+        ({"llm_provider-retry-after": "60", "retry-after": "7"}, "7"),
+    ],
+)
+def test_litellms_name_for_retry_after_is_understood(headers: dict[str, str], seconds: str) -> None:
+    reader = CompletionReader(Mask(()))
+    reader.receive_head(429, headers)
+    reader.receive_data(b'{"error": {"message": "litellm.RateLimitError: RPM limit=1", "code": "429"}}')
+    reader.receive_eof()
+    assert reader.failure is not None
+    assert reader.failure.headers == {"retry-after": seconds}
+
+
 def _end_with_next_question(connection: Connection) -> None:
     connection.socket.recv(1)
     raise ClientLeft
