@@ -54,6 +54,7 @@ class CompletionReader:
         self._held = bytearray()  # the body, where it is judged when it is complete
         self._holds = False  # whether it is
         self._events: EventReader | None = None
+        self._is_done = False  # it says so, but not why: how the body ends decides
 
     @property
     def failure(self) -> Failure | None:
@@ -67,8 +68,8 @@ class CompletionReader:
 
     @property
     def finished(self) -> bool:
-        """Whether the server said why the text ends here: there are figures and `[DONE]` to come, or nothing."""
-        return bool(self._reply.finish_reason) and self._reply.failure is None
+        """Whether the server said that the text ends here: there are figures and `[DONE]` to come, or nothing."""
+        return bool(self._reply.finish_reason or self._is_done) and self._reply.failure is None
 
     def receive_head(self, status: int, headers: Mapping[str, str]) -> None:
         """Takes the head; names of headers are in lower case.
@@ -105,7 +106,7 @@ class CompletionReader:
                 self._events = EventReader()
         if self._events is not None:
             text = self._receive_events(self._events.receive_data(data), last=False)
-            if self._events.full:
+            if self._events.full and not self._is_done:
                 self._reply.fail(
                     upstream_failure("the upstream server sent an event that is too large", "event too large")
                 )
@@ -143,6 +144,8 @@ class CompletionReader:
             text = self._receive_events(self._events.receive_eof(), last=True)
         elif self._holds:
             text = self._receive_held(cut=cut)
+        if self._is_done and (broken is None or broken.status == HTTPStatus.GATEWAY_TIMEOUT):  # it forgot to end it
+            return text + self._reply.finish()
         where = "in the middle" if self._reply.spoke else "before any text"
         ended = upstream_failure(f"the upstream server's reply ended {where}", f"ended {where}")
         return text + self._reply.finish(broken or ended)
@@ -152,11 +155,17 @@ class CompletionReader:
 
     def _receive_event(self, event: Event, *, last: bool) -> str:
         """The text of an event; the last one may be cut."""
+        if self._is_done:
+            return ""
         data = event.data.strip()
         said = None if data == _DONE else _parsed(data)
         if event.name == b"error":
             words, _ = utf_8_decode(data, "replace", not last)
             self._reply.fail_by(words if said is None else said, "error event", cut=last and said is None)
+            return ""
+        if data == _DONE and not self._reply.finish_reason:
+            # vLLM was seen to end well so, and llama-cpp-python to break off, which its framing shows.
+            self._is_done = True
             return ""
         if data == _DONE:
             return self._reply.finish()

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable
 
 import pytest
-from fault_server import ClientLeft, Connection, FaultServer, Script
+from fault_server import ClientLeft, Connection, FaultServer, Script, Step, fin, stall
 
-from acytoo_sdk import AsyncClient, ServerError
+from acytoo_sdk import AsyncClient, ServerError, StreamInterruptedError
 from acytoo_sdk._secrets import Mask
 from acytoo_sdk.server.app import Server
 from acytoo_sdk.server.completions import CompletionReader
@@ -103,6 +104,34 @@ def test_litellms_name_for_retry_after_is_understood(headers: dict[str, str], se
     reader.receive_eof()
     assert reader.failure is not None
     assert reader.failure.headers == {"retry-after": seconds}
+
+
+_CHUNKED_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("steps", "ends_well"),
+    [
+        ([b"0\r\n\r\n"], True),  # vLLM
+        ([stall], True),  # whoever forgets to end it
+        ([fin], False),  # llama-cpp-python, for which another question was more important
+        ([b"3\r\nabc\r\n", fin], False),
+    ],
+)
+def test_done_without_a_reason_is_a_good_end_if_it_is_not_cut_off(steps: list[Step], ends_well: bool) -> None:
+    body = (_LLAMA + _DONE).encode()
+
+    async def ask(url: str) -> None:
+        async with AsyncClient(url, retry=1) as client:
+            stream = client.stream("Hi")
+            text = ""
+            with contextlib.nullcontext() if ends_well else pytest.raises(StreamInterruptedError):
+                async for piece in stream:
+                    text += piece
+            assert text == "Хорошо"
+
+    with FaultServer([[_CHUNKED_HEAD, b"%x\r\n%b\r\n" % (len(body), body), *steps]]) as upstream:
+        _with_server(f"{upstream.url}/v1", ask)
 
 
 def _end_with_next_question(connection: Connection) -> None:
