@@ -123,6 +123,7 @@ class UpstreamReply:
         self._first_due: float | None = first_due
         if response.status >= 400:
             self._first_due = min(first_due, asyncio.get_running_loop().time() + _ERROR_BODY_SECONDS)
+        self._last_due: float | None = None  # of what may follow a text that is finished
         self._limit = limit
         self._idle = idle
         self._due = math.inf
@@ -151,7 +152,7 @@ class UpstreamReply:
         reader, alarm, now = self._reader, self._alarm, asyncio.get_running_loop().time
         while not reader.over:
             try:
-                self._due = self._first_due or now() + self._patience
+                self._due = self._first_due or self._last_due or now() + self._idle
                 alarm.set(min(self._due, now() + _LOOK_SECONDS))
                 data = await self._content.readany()
             except (aiohttp.ClientError, OSError) as error:
@@ -161,6 +162,8 @@ class UpstreamReply:
                 text = reader.receive_data(data) if data else reader.receive_eof()
                 if self._response.status < 400:
                     self._first_due, self._limit = None, self._idle
+                if reader.finished and (text or self._last_due is None):
+                    self._last_due = now() + min(_AFTER_FINISH_SECONDS, self._idle)
             finally:
                 alarm.due = math.inf
             if text:
@@ -184,10 +187,6 @@ class UpstreamReply:
         if connection is not None and connection.transport is not None:
             connection.transport.abort()  # closing would wait for the other side, over TLS
         self._response.close()
-
-    @property
-    def _patience(self) -> float:
-        return min(_AFTER_FINISH_SECONDS, self._idle) if self._reader.finished else self._idle
 
     def _look(self) -> None:
         """Looks after a silence: whether it is over, and whether somebody is there who could end it."""

@@ -186,7 +186,8 @@ def test_what_cannot_be_is_refused_in_one_sentence_with_status_2(
 
 
 def test_server_without_aiohttp_names_the_extra(started: Started, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "acytoo_sdk.server.program")
+    for name in ("program", "app", "listener", "upstream"):
+        monkeypatch.delitem(sys.modules, f"acytoo_sdk.server.{name}")
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     result = started.run()
     assert result.exit_code == 2

@@ -20,7 +20,7 @@ import pytest
 import trustme
 from fault_server import FaultServer, Script, fin, flood, held, pause, rst, stall, told, wait_for
 from raw_client import RawClient, Reply, head, post
-from scripted_upstream import END, HEAD, STOP, WHOLE, answer, arrived, by_model, chunk, sends, until_stuck
+from scripted_upstream import END, HEAD, STOP, WHOLE, answer, arrived, by_model, chunk, delta, sends, until_stuck
 from served import Program, Served
 
 from acytoo_sdk import AcytooError, AsyncClient, Client
@@ -59,6 +59,16 @@ def test_upstream_that_sends_and_sends_is_left_too() -> None:
             client.send(post())
             client.read_chunk(client.read_head(Reply()))
         assert upstream.wait_until(lambda: not upstream.open_connections)
+
+
+def test_signs_of_life_behind_a_finished_text_do_not_keep_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("acytoo_sdk.server.upstream._AFTER_FINISH_SECONDS", 0.2)
+    pings = flood(chunk(b": ping\n\n"), gap=0.02)
+    with (
+        FaultServer([[HEAD + sends("Hi", delta(None, "stop")), pings]]) as upstream,
+        Served(upstream=upstream.url) as served,
+    ):
+        assert served.ask(post()).text == "Hi"
 
 
 @pytest.mark.parametrize(("secure", "connections"), [(True, 2), (False, 5)])
