@@ -135,6 +135,7 @@ class _Rounds:
     def run(self) -> None:
         """Watches until no reader is left."""
         self._look_around()
+        self._wake_as_they_come()
         while self._watched or self._parked:
             self._collect(self._earliest - time.monotonic())
             self._wake_as_they_come()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from between_steps import file_of, interrupt_at_each_step, run_interrupted
 from fault_server import wait_for
-from played_calls import AHEAD, Played, Step, news
+from played_calls import AHEAD, Played, Step, ThreadWaker, news
 
 from acytoo_sdk import APIConnectionError, APITimeoutError
 from acytoo_sdk._streams.reader import Reader, Wait
@@ -47,9 +47,13 @@ class Watched:
             assert wait is not Wait.NOTHING
         if not self.watch.add(reader, wait):
             return False
+        self.start()
+        return True
+
+    def start(self) -> None:
+        """Has a thread of its own watch."""
         self.threads.append(threading.Thread(target=self.watch.run, daemon=True))
         self.threads[-1].start()
-        return True
 
     def added(self, *steps: Step, until: Wait = Wait.SERVER, **how: Any) -> tuple[Reader, Any]:
         reader, call = self.reader(*steps, **how)
@@ -193,6 +197,27 @@ def test_a_reader_that_is_watched_is_ended_by_stop(wait: Wait) -> None:
         assert ended(reader)
         assert call.closed.wait(10)
         assert wait_for(lambda: one.closed == [reader])
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_who_waits_for_a_reader_that_is_stopped_as_it_comes_is_woken(others: int) -> None:
+    """By the thread that watches, which may see that it is stopped before `stop` has looked who waits."""
+    with watched() as one:
+
+        def come(_: Reader) -> None:
+            assert [one.watch.add(each, Wait.SERVER) for each in readers][0]
+            one.start()
+            assert wait_for(lambda: one.closed == [reader])
+
+        calls: list[Any] = [Played() for _ in range(others + 1)]
+        readers = [Reader(call, come) for call in calls]
+        assert {each.read(0.0) for each in readers} == {Wait.SERVER}
+        reader, woken = readers[-1], threading.Event()
+        reader.on_ready(ThreadWaker(), woken.set)
+        reader.stop()
+        assert woken.wait(10), "it waits for ever"
+        for silent in calls[:-1]:
+            silent.play(None)
 
 
 def test_a_consumer_s_waker_is_woken_for_each_piece_that_it_waits_for() -> None:
