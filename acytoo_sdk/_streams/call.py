@@ -184,21 +184,25 @@ class Call:
         Returns:
             The descriptor by which to know that it said something; None where there is none, and steps wait as before.
         """
-        return None if self._exchange is None else self._exchange.unblock()
+        exchange = self._exchange  # looked up once, here and below: whoever ends the call takes it away, at any moment
+        return None if exchange is None else exchange.unblock()
 
-    def before_close(self, act: Callable[[], None]) -> None:
-        """Has something done before the socket of this attempt is closed, or given back."""
-        if self._exchange is not None:
-            self._exchange.before_close(act)
+    def before_close(self, act: Callable[[], None]) -> bool:
+        """Has something done before the socket of this attempt is closed, or given back; False if the call is over."""
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.before_close(act)
+        return exchange is not None
 
     def due(self, since: float) -> float:
         """When a limit will have run out, on the monotonic clock, if the server says nothing after `since`."""
-        return math.inf if self._exchange is None else self._exchange.due(since)
+        exchange = self._exchange
+        return math.inf if exchange is None else exchange.due(since)
 
     def expire(self) -> None:
         """A limit has run out: the next step tells."""
-        if self._exchange is not None:
-            self._exchange.expire()
+        if (exchange := self._exchange) is not None:
+            exchange.expire()
 
     def check_process(self) -> None:
         """Raises in a fork of the process that started the call: the connection is the parent's.

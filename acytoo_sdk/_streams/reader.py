@@ -172,9 +172,9 @@ class Reader:
         self.ended = True
         return Wait.NOTHING
 
-    def before_close(self, act: Callable[[], None]) -> None:
-        """Has something done before the socket is closed, or given back."""
-        self._call.before_close(act)
+    def before_close(self, act: Callable[[], None]) -> bool:
+        """Has something done before the socket is closed, or given back; False if the call is over."""
+        return self._call.before_close(act)
 
     def due(self) -> float:
         """When a limit will have run out, if the server says nothing more; on the monotonic clock."""

@@ -197,6 +197,10 @@ class _Rounds:
 
     def _register(self, reader: Reader) -> None:
         assert reader.descriptor is not None, "it is told by its socket"
+        if not reader.before_close(partial(self._let_go, reader)):  # nobody would tell when it is to be forgotten
+            self._parked[reader] = Wait.SERVER
+            reader.stop()  # as whoever ended its call does
+            return
         try:
             self._selector.register(reader.descriptor, selectors.EVENT_READ, reader)
         except OSError as error:  # the system watches enough already
@@ -204,7 +208,6 @@ class _Rounds:
             self._watch.close(reader)
             return
         self._watched[reader] = reader.descriptor
-        reader.before_close(partial(self._let_go, reader))
         self._earliest = min(self._earliest, reader.due())
 
     def _let_go(self, reader: Reader) -> None:

@@ -78,6 +78,9 @@ class FakeExchange:
         self._on("unblock")
         return None
 
+    def before_close(self, act: Callable[[], None]) -> None:
+        self._on("before_close")
+
     def due(self, since: float) -> float:
         """The limit on silence is an hour."""
         return since + 3600

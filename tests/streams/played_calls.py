@@ -94,8 +94,9 @@ class Played:
             self._sockets[1].send(b"\0" * len(self._steps))
             return self._sockets[0].fileno()
 
-    def before_close(self, act: Callable[[], None]) -> None:
+    def before_close(self, act: Callable[[], None]) -> bool:
         self._before_close = act
+        return True
 
     def due(self, since: float) -> float:
         return since + self._limit

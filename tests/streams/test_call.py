@@ -9,12 +9,13 @@ import math
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import Any
 
 import pytest
+from between_steps import file_of, interrupt_at_each_step, run_interrupted
 from fake_exchanges import FakeExchange, call_on
 from hypothesis import given
 from hypothesis import strategies as st
@@ -267,6 +268,31 @@ def test_a_cancellation_ends_the_wait_between_two_attempts(pool: Pool, caplog: p
             logger.removeHandler(cancel)
         assert isinstance(call.finalize(ended.value), StreamCancelledError)
         assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda call: call.unblock(),
+        lambda call: call.before_close(lambda: None),
+        lambda call: call.due(0.0),
+        lambda call: call.expire(),
+    ],
+    ids=["unblock", "before_close", "due", "expire"],
+)
+def test_whoever_reads_may_be_asking_while_another_cancels(
+    monkeypatch: pytest.MonkeyPatch, ask: Callable[[Call], object]
+) -> None:
+    def attempt(step: int) -> int:
+        call = call_on(monkeypatch, FakeExchange(b"a"))
+        call.start()
+        steps = call.steps()
+        next(steps)
+        executed = run_interrupted(lambda: ask(call), {step: call.cancel}, file=file_of(Call.cancel))
+        steps.close()
+        return executed
+
+    assert interrupt_at_each_step(attempt) > 5
 
 
 def test_a_call_of_a_closed_client_does_not_start(pool: Pool) -> None:

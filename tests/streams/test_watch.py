@@ -199,13 +199,37 @@ def test_a_reader_that_is_watched_is_ended_by_stop(wait: Wait) -> None:
         assert wait_for(lambda: one.closed == [reader])
 
 
+def test_a_reader_whose_call_is_over_as_it_comes_is_ended_and_no_selector_keeps_its_socket(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Over(Played):
+        def before_close(self, act: Callable[[], None]) -> bool:
+            return False
+
+    def register(selector: Any, fileobj: Any, events: int, data: Any = None) -> Any:
+        registered.append(data)
+        return real(selector, fileobj, events, data)
+
+    registered: list[Reader] = []
+    real = selectors.DefaultSelector.register
+    monkeypatch.setattr(selectors.DefaultSelector, "register", register)
+    with watched() as one:
+        call: Any = Over()
+        reader = Reader(call, one.watch.resume)
+        one.add(reader)
+        assert ended(reader)
+        assert call.closed.wait(10)
+        assert reader not in registered
+
+
 @pytest.mark.parametrize("others", [0, 1])
 def test_who_waits_for_a_reader_that_is_stopped_as_it_comes_is_woken(others: int) -> None:
     """By the thread that watches, which may see that it is stopped before `stop` has looked who waits."""
     with watched() as one:
 
         def come(_: Reader) -> None:
-            assert [one.watch.add(each, Wait.SERVER) for each in readers][0]
+            must_run, *_ = [one.watch.add(each, Wait.SERVER) for each in readers]
+            assert must_run
             one.start()
             assert wait_for(lambda: one.closed == [reader])
 
