@@ -66,25 +66,17 @@ class Watch:
         """Watches, in this thread, until no reader is left."""
         watching = True
         while watching:
-            rounds = None
             try:
                 rounds = _Rounds(self)
+            except Exception as error:  # there is no selector to be had; nobody is to wait for ever
+                while (arrival := first(self.arrivals)) is not None:
+                    refuse(arrival[0], error)
+                    self.close(arrival[0])
+            else:
                 with rounds:
                     self._bell = rounds.bell
-                    while watching:
-                        rounds.run()
-                        watching = self._leave()
-            except Exception as error:  # there was no selector to be had, perhaps; nobody is to wait for ever
-                self._refuse_all(error, rounds)
-                watching = self._leave()
-
-    def _refuse_all(self, error: Exception, rounds: _Rounds | None) -> None:
-        for reader in rounds.readers if rounds else ():
-            refuse(reader, error)
-            self.close(reader)
-        while (arrival := first(self.arrivals)) is not None:
-            refuse(arrival[0], error)
-            self.close(arrival[0])
+                    rounds.run()
+            watching = self._leave()
 
     def _leave(self) -> bool:
         """Lets another thread watch; returns whether this one has to go on, since somebody came meanwhile."""
@@ -127,18 +119,26 @@ class _Rounds:
     def __exit__(self, *error: object) -> None:
         self._opened.close()
 
-    @property
-    def readers(self) -> list[Reader]:
-        """All that wait."""
-        return [*self._watched, *self._parked]
-
     def run(self) -> None:
         """Watches until no reader is left."""
-        self._look_around()
-        self._wake_as_they_come()
-        while self._watched or self._parked:
-            self._collect(self._earliest - time.monotonic())
+        try:
+            self._look_around()
             self._wake_as_they_come()
+            while self._watched or self._parked:
+                self._collect(self._earliest - time.monotonic())
+                self._wake_as_they_come()
+        except Exception as error:
+            self._refuse_all(error)
+
+    def _refuse_all(self, error: Exception) -> None:
+        """Nobody is to wait for ever, though there is a bug somewhere, which may show again."""
+        readers = {*self._watched, *self._parked}
+        acts: list[Callable[[], None]] = [partial(refuse, reader, error) for reader in readers]
+        acts += [partial(self._watch.close, reader) for reader in readers]
+        acts += [waker.wake for waker in self._wakers]
+        for act in acts:
+            with contextlib.suppress(Exception):
+                act()
 
     def _wake_as_they_come(self) -> None:
         """Wakes those who wait for news: at once, or, as long as news comes soon after other news, all after a rest."""
@@ -177,37 +177,36 @@ class _Rounds:
             self._look_after_limits(now)
 
     def _wake(self) -> None:
-        if self._wakers:
-            for waker in self._wakers:
-                waker.wake()
-            self._wakers.clear()
-            self._woken = time.monotonic()
+        while self._wakers:
+            self._wakers.pop().wake()
+        self._woken = time.monotonic()
 
     def _place(self, reader: Reader, wait: Wait) -> None:
         """Puts a reader where it waits."""
-        self._parked.pop(reader, None)
+        self._parked[reader] = wait  # first of all: whatever is raised below, it is known
         self._let_go(reader)
         if wait is Wait.NOTHING:
+            del self._parked[reader]
             self._watch.close(reader)
         elif wait is Wait.SERVER:
             self._register(reader)
         else:
-            self._parked[reader] = wait
             self._earliest = min(self._earliest, reader.resume_at)
 
     def _register(self, reader: Reader) -> None:
         assert reader.descriptor is not None, "it is told by its socket"
         if not reader.before_close(partial(self._let_go, reader)):  # nobody would tell when it is to be forgotten
-            self._parked[reader] = Wait.SERVER
             reader.stop()  # as whoever ended its call does
             return
         try:
             self._selector.register(reader.descriptor, selectors.EVENT_READ, reader)
         except OSError as error:  # the system watches enough already
+            del self._parked[reader]
             refuse(reader, error)
             self._watch.close(reader)
             return
         self._watched[reader] = reader.descriptor
+        del self._parked[reader]
         self._earliest = min(self._earliest, reader.due())
 
     def _let_go(self, reader: Reader) -> None:
@@ -261,7 +260,9 @@ def first(waiting: deque[T]) -> T | None:
 
 
 def refuse(reader: Reader, cause: Exception) -> None:
-    """Ends a reader for which the system has nothing left."""
-    error = APIConnectionError("The system has no more threads, or descriptors, for another stream")
+    """Ends a reader for which the system has nothing left, or that a bug keeps from being read."""
+    of_system = isinstance(cause, OSError | RuntimeError)
+    what = "The system has no more threads, or descriptors, for another stream" if of_system else "Reading has failed"
+    error = APIConnectionError(what)
     error.__cause__ = cause.with_traceback(None)
     reader.end(error)

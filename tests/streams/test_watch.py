@@ -228,8 +228,8 @@ def test_who_waits_for_a_reader_that_is_stopped_as_it_comes_is_woken(others: int
     with watched() as one:
 
         def come(_: Reader) -> None:
-            must_run, *_ = [one.watch.add(each, Wait.SERVER) for each in readers]
-            assert must_run
+            must_run = [one.watch.add(each, Wait.SERVER) for each in readers]
+            assert must_run[0]
             one.start()
             assert wait_for(lambda: one.closed == [reader])
 
@@ -357,6 +357,53 @@ def test_a_reader_that_cannot_be_watched_ends_alone(monkeypatch: pytest.MonkeyPa
         assert_refused(second, refused)
         call.play("a", None)
         assert text_of(first) == "a"
+
+
+# Where there is a bug
+
+
+class Buggy(Played):
+    """A call whose limits cannot be told."""
+
+    def due(self, since: float) -> float:
+        raise ZeroDivisionError("a bug")
+
+
+@pytest.mark.parametrize("waits", ["for its server", "for its next attempt"])
+def test_what_a_bug_raises_in_the_thread_that_watches_ends_its_readers_and_not_the_watch(waits: str) -> None:
+    """Nobody waits for ever, and whoever comes later is read."""
+    with watched() as one:
+        others = [one.added() if waits == "for its server" else one.added(1000.0, until=Wait.RETRY) for _ in range(3)]
+        call: Any = Buggy()
+        buggy = Reader(call, one.watch.resume)
+        assert not one.add(buggy)
+        for reader, played in (*others, (buggy, call)):
+            news(reader)
+            error = reader.take_error()
+            assert isinstance(error, APIConnectionError)
+            assert isinstance(error.__cause__, ZeroDivisionError)
+            assert played.closed.wait(10), "its connection is open"
+        assert wait_for(lambda: len(one.closed) == 4), "their places are not free"
+        later, played = one.added()
+        played.play("a", None)
+        assert text_of(later) == "a"
+
+
+def test_those_who_were_to_be_woken_as_a_bug_shows_are_woken() -> None:
+    class Broken(ThreadWaker):
+        def wake(self) -> None:
+            raise ZeroDivisionError("a bug")
+
+    with watched() as one:
+        readers = [one.added() for _ in range(5)]
+        woken = [threading.Event() for _ in readers]
+        for (reader, _), event in zip(readers, woken, strict=True):
+            reader.on_ready(ThreadWaker(), event.set)
+        readers[0][0].on_ready(Broken(), None)
+        for _, call in readers:
+            call.play("a")
+        for event in woken:
+            assert event.wait(10), "it waits for ever"
 
 
 # Signal handlers and finalisers, between any two bytecodes
