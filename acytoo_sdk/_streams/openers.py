@@ -128,25 +128,30 @@ class _Readers:
     def _has_started_one(self) -> bool:
         """Whether there is a thread that will look for a reader; False where the system has no more threads."""
         try:
-            if _alive(self._openers) < _OPENERS:
+            if _started(self._openers) < _OPENERS:
                 self._start(self._open, self._openers)
-            elif not _alive(self._reserve):
+            elif not _started(self._reserve):
                 self._start(self._stand_by, self._reserve)
         except RuntimeError as error:
             if not _is_of_threading(error):
                 raise  # a signal handler's
-            return bool(_alive(self._openers))
+            return bool(_started(self._openers))
         return True  # it may have come and gone already: then it found nothing to do
 
     def _start(self, work: Callable[[], None], threads: list[threading.Thread]) -> None:
-        thread = threading.Thread(target=work, name="acytoo-stream", daemon=True)
+        def run() -> None:
+            try:
+                work()
+            finally:
+                _remove(thread, threads)  # it has left, unless there is a bug
+
+        thread = threading.Thread(target=run, name="acytoo-stream", daemon=True)
         threads.append(thread)
         try:
             thread.start()
         except BaseException:
-            if not thread.is_alive():
-                with contextlib.suppress(ValueError):  # it has left already
-                    threads.remove(thread)
+            if thread.ident is None:
+                _remove(thread, threads)
             raise
 
     def _open(self) -> None:
@@ -164,7 +169,7 @@ class _Readers:
                 del reader
                 if opener not in self._openers:
                     return
-            self._openers.remove(opener)
+            _remove(opener, self._openers)
             if not self._has_work():
                 return
             self._openers.append(opener)
@@ -195,14 +200,24 @@ class _Readers:
                     with contextlib.suppress(RuntimeError):  # the system has no more
                         for _ in self._openers[:]:
                             self._start(self._open, self._openers)
-            self._reserve.remove(spare)
+            _remove(spare, self._reserve)
             if not self._has_work():
                 return
             self._reserve.append(spare)
 
 
-def _alive(threads: list[threading.Thread]) -> int:
-    return sum(thread.is_alive() for thread in threads[:])
+def _started(threads: list[threading.Thread]) -> int:
+    """How many of them run: each leaves its list before its end.
+
+    Not by `is_alive`: in Python before 3.13 that is an error where several threads ask at the same moment of one that
+    has just ended.
+    """
+    return sum(thread.ident is not None for thread in threads[:])
+
+
+def _remove(thread: threading.Thread, threads: list[threading.Thread]) -> None:
+    with contextlib.suppress(ValueError):  # whoever started it was interrupted, and took it for one that does not run
+        threads.remove(thread)
 
 
 def _is_of_threading(error: RuntimeError) -> bool:
