@@ -176,12 +176,17 @@ class _Readers:
 
     def _read(self, reader: Reader, opener: threading.Thread) -> Wait:
         """Reads on, up to where others may take over: to its end, if its socket cannot be watched."""
-        while True:
-            wait = reader.read(time.monotonic())
-            reader.wake()
-            if wait is not Wait.SERVER or reader.descriptor is not None:
-                return wait
-            self._leave(opener)
+        try:
+            while True:
+                wait = reader.read(time.monotonic())
+                reader.wake()
+                if wait is not Wait.SERVER or reader.descriptor is not None:
+                    return wait
+                self._leave(opener)
+        except Exception as error:  # there is a bug somewhere, which may show again; nobody waits for its place
+            with contextlib.suppress(Exception):
+                refuse(reader, error)
+            return Wait.NOTHING
 
     def _leave(self, opener: threading.Thread) -> None:
         """This thread is busy for long: others are to open."""

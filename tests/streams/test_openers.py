@@ -205,6 +205,30 @@ def test_no_thread_is_asked_whether_it_is_alive(monkeypatch: pytest.MonkeyPatch)
     assert all_gone()
 
 
+def test_a_reader_that_a_bug_ends_gives_its_place_to_the_next() -> None:
+    class Broken:
+        def due(self, waiter: object) -> None:
+            raise ZeroDivisionError("a bug")
+
+        def wake(self) -> None:
+            """Nobody comes as far as that."""
+
+    pool = ReaderPool(1)
+    for _ in range(4):
+        call: Any = Played()
+        reader = Reader(call, pool.resume)
+        reader.on_ready(Broken(), None)
+        pool.add(reader)
+        assert call.closed.wait(10), "its connection is open"
+        assert wait_for(lambda reader=reader: reader.ended)  # type: ignore[misc]
+        error = reader.take_error()
+        assert isinstance(error, APIConnectionError)
+        assert isinstance(error.__cause__, ZeroDivisionError)
+    reader, _ = added(pool, "a", None)
+    assert text_of(reader) == "a"
+    assert all_gone()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_forked_child_has_places_of_its_own() -> None:
