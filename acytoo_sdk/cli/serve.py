@@ -16,6 +16,7 @@ from .._checks import check_base_url
 from .._hosts import is_loopback
 from .._secrets import Secret
 from ..errors import InvalidRequestError
+from ..server.offline import FAULT_NAMES
 from ..server.settings import Settings
 from ..server.wire import curl_line
 
@@ -38,7 +39,7 @@ def _seconds(
     "--port", type=click.IntRange(0, 65535), default=_DEFAULTS.port, show_default=True, help="0 picks a free one."
 )
 @click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), help="With --tls-key: serve https.")
-@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False))
+@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="The key of --tls-cert.")
 @click.option("--upstream", default="", metavar="URL", help="An OpenAI-compatible server, with its /v1.")
 @click.option("--model", default="", metavar="NAME", help="What to ask the upstream for, whatever a client asks for.")
 @click.option("--model-map", multiple=True, metavar="A=B", help="Ask for B where a client asks for A. Repeatable.")
@@ -56,9 +57,7 @@ def _seconds(
 @click.option("--reply", metavar="TEXT", help="Offline: what to answer.")
 @click.option("--echo", is_flag=True, help="Offline: say back what was said (the default).")
 @_seconds("--pause", _DEFAULTS.pause, "Offline: between two words.", least=click.FloatRange(min=0))
-@click.option(
-    "--fault", default="", metavar="NAME[=VALUE]", help="Offline: go wrong, in a way of FakeServer's; or: list."
-)
+@click.option("--fault", default="", metavar="NAME[=VALUE]", help=f"Offline: go wrong, by {', '.join(FAULT_NAMES)}.")
 def serve(
     *,
     model_map: tuple[str, ...],

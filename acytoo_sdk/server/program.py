@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
@@ -42,8 +43,9 @@ async def serve(settings: Settings, *, log: Log, announce: Callable[[str], None]
         try:
             await server.start()
         except OSError as error:
-            place = f"{settings.host}:{settings.port}"
-            raise InvalidRequestError(f"cannot listen on {place}: {error.strerror or error}") from error
+            code = error.errno or 0  # below 0 for a resolver's
+            why = os.strerror(code) if code > 0 else error.strerror or str(error)  # asyncio's words are long
+            raise InvalidRequestError(f"cannot listen on {settings.host}:{settings.port}: {why}") from error
         announce(server.url)
         await first.wait()
     finally:

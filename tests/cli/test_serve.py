@@ -92,7 +92,7 @@ def test_port_in_use_is_one_sentence_and_status_2() -> None:
             check=False,
         )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.splitlines()[-1].startswith(f"Error: cannot listen on 127.0.0.1:{port}: ")
+    assert done.stderr.splitlines()[-1] == f"Error: cannot listen on 127.0.0.1:{port}: Address already in use"
     assert "Traceback" not in done.stderr
 
 
