@@ -146,7 +146,10 @@ class Judge:
 
     def blame(self, what: str) -> None:
         """Something must not be."""
-        self.faults.append(what if len(what) < _LONGEST else f"{what[: _LONGEST // 4]} ... {what[-_LONGEST:]}")
+        fault = what if len(what) < _LONGEST else f"{what[: _LONGEST // 4]} ... {what[-_LONGEST:]}"
+        self.faults.append(fault)
+        # At once, too: of a round that does not end, nothing else is told. Past the file, which a handler interrupts.
+        os.write(2, f"blamed: {fault}\n".encode(errors="backslashreplace"))
 
     def count(self, outcome: str) -> None:
         """Something was done."""
