@@ -90,8 +90,9 @@ def _clear_frames(error: BaseException, handled: BaseException | None) -> None:
         while traceback is not None:
             try:
                 traceback.tb_frame.clear()
-            except RuntimeError:
-                pass  # it is still running
+            except RuntimeError as raised:  # it is still running
+                if raised.__traceback__ is not None and raised.__traceback__.tb_next is not None:
+                    raise  # a signal handler's
             traceback = traceback.tb_next
 
 

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from urllib.parse import quote, quote_plus
 
 import pytest
+from between_steps import file_of, interrupt_at_each_step, run_interrupted
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from acytoo_sdk._secrets import MASK, Mask, Secret, header_secrets, proxy_secrets
+from acytoo_sdk._secrets import MASK, Mask, Secret, clears_frames, header_secrets, proxy_secrets
 
 PLAIN = "sk-Abc123"
 ODD = "p\"a's/s\\w&<ö€😀> +%d\n"
@@ -195,3 +196,27 @@ def test_any_cut_secret_is_masked(secret: str, before: str, data: st.DataObject)
     masked = Mask([secret])(before + secret[:length], cut=True)
 
     assert masked.endswith(MASK)
+
+
+def test_what_a_signal_handler_raises_while_frames_are_cleared_is_not_taken_for_a_running_frame_s() -> None:
+    @clears_frames
+    def broken() -> None:
+        raise ValueError("broken")
+
+    def interrupt() -> None:
+        raise RuntimeError("the handler's")
+
+    def attempt(step: int) -> int:
+        raised: list[str] = []
+
+        def run() -> None:
+            try:
+                broken()
+            except Exception as error:
+                raised.append(str(error))
+
+        steps = run_interrupted(run, {step: interrupt}, file=file_of(clears_frames))
+        assert raised == ["the handler's" if step < steps else "broken"]
+        return steps
+
+    assert interrupt_at_each_step(attempt) > 20
