@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from ..errors import InvalidRequestError
 from .app import Server
@@ -33,23 +33,32 @@ async def serve(settings: Settings, *, log: Log, announce: Callable[[str], None]
     )
 
     def receive(*_: object) -> None:
-        with suppress(RuntimeError):  # the loop is over
-            loop.call_soon_threadsafe(second.set if first.is_set() else first.set)
+        loop.call_soon_threadsafe(second.set if first.is_set() else first.set)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, receive)
-    server = Server(settings, log)
-    try:
+    with _handled(receive, signal.SIGINT, signal.SIGTERM):
+        server = Server(settings, log)
         try:
-            await server.start()
-        except OSError as error:
-            code = error.errno or 0  # below 0 for a resolver's
-            why = os.strerror(code) if code > 0 else error.strerror or str(error)  # asyncio's words are long
-            raise InvalidRequestError(f"cannot listen on {settings.host}:{settings.port}: {why}") from error
-        announce(server.url)
-        await first.wait()
+            try:
+                await server.start()
+            except OSError as error:
+                code = error.errno or 0  # below 0 for a resolver's
+                why = os.strerror(code) if code > 0 else error.strerror or str(error)  # asyncio's words are long
+                raise InvalidRequestError(f"cannot listen on {settings.host}:{settings.port}: {why}") from error
+            announce(server.url)
+            await first.wait()
+        finally:
+            await server.close(at_once=second)
+
+
+@contextmanager
+def _handled(handler: Callable[..., None], *signals: signal.Signals) -> Iterator[None]:
+    """Has these signals handled so, for a while."""
+    before = [(number, signal.signal(number, handler)) for number in signals]
+    try:
+        yield
     finally:
-        await server.close(at_once=second)
+        for number, earlier in before:
+            signal.signal(number, earlier)
 
 
 def _allow_many_files() -> None:
