@@ -46,7 +46,7 @@ class Watch:
         self.arrivals: deque[tuple[Reader, Wait]] = deque()
         self.resumed: deque[Reader] = deque()
         self._free = deque([True])  # taken by the thread that watches
-        self._bell: socket.socket | None = None
+        self._bell: _Bell | None = None
 
     def add(self, reader: Reader, wait: Wait) -> bool:
         """Takes a reader over; returns whether the calling thread has to `run`, since no other does."""
@@ -76,6 +76,7 @@ class Watch:
                 with rounds:
                     self._bell = rounds.bell
                     rounds.run()
+                self._bell = None
             watching = self._leave()
 
     def _leave(self) -> bool:
@@ -85,26 +86,38 @@ class Watch:
 
     def _ring(self) -> None:
         if (bell := self._bell) is not None:
-            try:
-                bell.send(b"\0")
-            except OSError:
-                pass  # it rings already, or nobody watches any more
+            bell.ring()
+
+
+class _Bell(socket.socket):
+    """What wakes the watching thread. Whoever lets go of it last closes it: while it is rung, its number is its own."""
+
+    def ring(self) -> None:
+        """From any thread."""
+        try:
+            self.send(b"\0")
+        except OSError:
+            pass  # it rings already, or nobody watches any more
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class _Rounds:
     """What the watching thread keeps for itself. A round reads whatever has arrived, then wakes each event loop once.
 
     Attributes:
-        bell: whoever sends a byte on it has arrivals, and what is resumed, looked at.
+        bell: whoever rings it has arrivals, and what is resumed, looked at.
     """
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
         with contextlib.ExitStack() as opened:
             self._selector = opened.enter_context(selectors.DefaultSelector())
-            self._heard, self.bell = socket.socketpair()
-            for end in (self._heard, self.bell):
-                opened.enter_context(end).setblocking(False)
+            self._heard, end = socket.socketpair()
+            self.bell = _Bell(fileno=end.detach())
+            for each in (opened.enter_context(self._heard), self.bell):
+                each.setblocking(False)
             self._selector.register(self._heard, selectors.EVENT_READ)
             self._opened = opened.pop_all()
         self._watched: dict[Reader, int] = {}  # by the descriptors of their sockets
@@ -118,6 +131,7 @@ class _Rounds:
 
     def __exit__(self, *error: object) -> None:
         self._opened.close()
+        del self.bell  # calls that ended may keep these rounds, but they keep no socket open
 
     def run(self) -> None:
         """Watches until no reader is left."""

@@ -127,6 +127,29 @@ def test_whoever_comes_as_the_thread_leaves_is_watched() -> None:
             assert text_of(second) == "a"
 
 
+def test_a_bell_that_is_rung_as_the_thread_leaves_is_closed_after_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its number might be another socket's by then, which the byte would go to."""
+    rings, over, numbers = threading.Event(), threading.Event(), []
+
+    def ring_slowly(bell: socket.socket) -> None:
+        rings.set()
+        assert over.wait(5)
+        numbers.append(bell.fileno())
+
+    monkeypatch.setattr("acytoo_sdk._streams.watch._Bell.ring", ring_slowly)
+    with watched() as one:
+        reader, call = one.added()
+        ringer = threading.Thread(target=one.watch.resume, args=(reader,))
+        ringer.start()
+        assert rings.wait(5)
+        call.play(None)
+        assert ended(reader)
+        one.threads[0].join(5)
+        over.set()
+        ringer.join(5)
+    assert numbers[0] > 0
+
+
 def test_a_reader_that_was_stopped_before_it_came_is_ended() -> None:
     with watched() as one:
         for wait, steps in ((Wait.SERVER, []), (Wait.ROOM, ["x" * (AHEAD + 1)]), (Wait.RETRY, [1000.0])):
