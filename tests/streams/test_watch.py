@@ -139,6 +139,9 @@ def test_a_bell_that_is_rung_as_the_thread_leaves_is_closed_after_that(monkeypat
     monkeypatch.setattr("acytoo_sdk._streams.watch._Bell.ring", ring_slowly)
     with watched() as one:
         reader, call = one.added()
+        call.play("a")
+        news(reader)  # it is watched by now
+        reader.take()
         ringer = threading.Thread(target=one.watch.resume, args=(reader,))
         ringer.start()
         assert rings.wait(5)
