@@ -8,6 +8,8 @@ import json
 import pickle
 from base64 import b64encode
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -15,7 +17,7 @@ from between_steps import file_of, interrupt_at_each_step, run_interrupted
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from acytoo_sdk._secrets import MASK, Mask, Secret, clears_frames, header_secrets, proxy_secrets
+from acytoo_sdk._secrets import MASK, Mask, Secret, _clear_frames, clears_frames, header_secrets, proxy_secrets
 
 PLAIN = "sk-Abc123"
 ODD = "p\"a's/s\\w&<ö€😀> +%d\n"
@@ -196,6 +198,18 @@ def test_any_cut_secret_is_masked(secret: str, before: str, data: st.DataObject)
     masked = Mask([secret])(before + secret[:length], cut=True)
 
     assert masked.endswith(MASK)
+
+
+def test_what_was_raised_in_another_frame_is_not_taken_for_a_running_frame_s() -> None:
+    """The clearing itself raises in no frame of Python's."""
+
+    def interrupt() -> None:
+        raise RuntimeError("the handler's")
+
+    traceback = SimpleNamespace(tb_frame=SimpleNamespace(clear=interrupt), tb_next=None)
+    error: Any = SimpleNamespace(__cause__=None, __context__=None, __traceback__=traceback)
+    with pytest.raises(RuntimeError, match="the handler's"):
+        _clear_frames(error, None)
 
 
 def test_what_a_signal_handler_raises_while_frames_are_cleared_is_not_taken_for_a_running_frame_s() -> None:
