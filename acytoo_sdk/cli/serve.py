@@ -38,7 +38,9 @@ def _seconds(
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=_DEFAULTS.port, show_default=True, help="0 picks a free one."
 )
-@click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), help="With --tls-key: serve https.")
+@click.option(
+    "--tls-cert", type=click.Path(exists=True, dir_okay=False), help="Serve https; with --tls-key, or the key in it."
+)
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="The key of --tls-cert.")
 @click.option("--upstream", default="", metavar="URL", help="An OpenAI-compatible server, with its /v1.")
 @click.option("--model", default="", metavar="NAME", help="What to ask the upstream for, whatever a client asks for.")
@@ -81,6 +83,10 @@ def serve(
     """
     if echo and options["reply"] is not None:
         raise click.UsageError("--echo and --reply are two answers: leave one out")
+    if options["tls_key"] and not options["tls_cert"]:
+        raise click.UsageError("--tls-key alone serves no https: add --tls-cert FILE")
+    if upstream and (echo or options["reply"] is not None or options["fault"]):
+        raise click.UsageError("--echo, --reply and --fault answer offline: leave them out, or --upstream")
     try:
         settings = Settings(
             upstream=_upstream(upstream),

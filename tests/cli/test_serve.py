@@ -103,7 +103,7 @@ def test_everything_that_is_told_arrives(started: Started, tmp_path: Path) -> No
     told = (
         "--host 0.0.0.0 --port 1 --upstream http://127.0.0.1:11434/v1/ --model m --model-map a=b --model-map c=d=e "
         "--upstream-key-env UP --pass-client-key --password-env PW --allow-origin https://a.example --allow-origin * "
-        "--first-byte-timeout 1.5 --idle-timeout 2 --max-body 3 --max-streams 4 --grace 0 --pause 0 --fault cut=1"
+        "--first-byte-timeout 1.5 --idle-timeout 2 --max-body 3 --max-streams 4 --grace 0 --pause 0"
     )
     result = started.run(
         *told.split(), "--tls-cert", str(files[0]), "--tls-key", str(files[1]), env={"UP": "sk-1", "PW": "pw-1"}
@@ -116,7 +116,7 @@ def test_everything_that_is_told_arrives(started: Started, tmp_path: Path) -> No
     assert settings.model_map == {"a": "b", "c": "d=e"}
     assert (settings.pass_client_key, settings.allow_origins) == (True, ("https://a.example", "*"))
     assert (settings.first_byte_timeout, settings.idle_timeout, settings.grace) == (1.5, 2.0, 0.0)
-    assert (settings.max_body, settings.max_streams, settings.pause, settings.fault) == (3, 4, 0.0, "cut=1")
+    assert (settings.max_body, settings.max_streams, settings.pause) == (3, 4, 0.0)
     assert (settings.tls_cert, settings.tls_key) == (str(files[0]), str(files[1]))
     assert "sk-1" not in repr(settings)
     assert "pw-1" not in repr(settings)
@@ -126,6 +126,8 @@ def test_nothing_told_is_the_defaults(started: Started) -> None:
     assert started.run().exit_code == 0
     assert started.settings == [Settings()]
     assert started.run("--echo").exit_code == 0
+    assert started.run("--reply", "x", "--fault", "cut=1").exit_code == 0
+    assert (started.settings[-1].reply, started.settings[-1].fault) == ("x", "cut=1")
     assert started.run("--upstream", "http://127.0.0.1:1/v1/chat/completions").exit_code == 0
     assert started.settings[-1].upstream == "http://127.0.0.1:1/v1"
 
@@ -164,6 +166,10 @@ REFUSED = [
     (["--allow-origin", "chat.example"], "--allow-origin takes an origin"),
     (["--allow-origin", "https://chat.example/"], "--allow-origin takes an origin"),
     (["--echo", "--reply", "x"], "--echo and --reply are two answers"),
+    (["--upstream", "http://127.0.0.1:1/v1", "--fault", "cut"], "--fault answer offline"),
+    (["--upstream", "http://127.0.0.1:1/v1", "--reply", "x"], "--fault answer offline"),
+    (["--upstream", "http://127.0.0.1:1/v1", "--echo"], "--fault answer offline"),
+    (["--tls-key", __file__], "--tls-key alone serves no https"),
     (["--port", "70000"], "--port"),
     (["--max-streams", "0"], "--max-streams"),
     (["--idle-timeout", "0"], "--idle-timeout"),
