@@ -27,7 +27,7 @@ _DEEPEST = 40  # lists and quotations inside each other; the parser leaves out w
 _MOST_FORMULAS = 1_000  # of a page; each is a millisecond of work for it
 
 # C0 but tab and line feed, DEL, C1, and the bidi controls, which make text read as what it is not.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _MARKS = re.compile(r"([$\\]+)")
 # No one is named before the host, since `https://bank.example@stranger.example/` leads to the stranger.
 _ADDRESS = re.compile(r"(?:https?://(?![^/?#]*@)|mailto:)[\w\-.~:/?#\[\]@!$&'()*+,;=%]+", re.ASCII | re.IGNORECASE)
@@ -44,7 +44,7 @@ _UNDECIDED = " \t>-=*_+#`~|:\\$"  # a last line of nothing else may still become
 
 def printable(text: str) -> str:
     """The text with each control character replaced by U+FFFD, and a line feed for every end of a line."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def safe_html(text: str, *, grows: bool = False) -> str:

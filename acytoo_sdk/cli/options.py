@@ -1,0 +1,120 @@
+"""Options that commands share: which server is asked, and how; and what is shown. They only declare and collect."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+from .._wire.payloads import FORMATS
+from .terminal import Color, Terminal
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, repr=False)
+class Flags:
+    """What the command line says of settings; see `settings` for the other sources.
+
+    Attributes:
+        values: by the name of the setting; those that were not given are not there.
+        profile: of the settings file; None for none.
+        local: whether a server is to be started for this one call.
+    """
+
+    values: dict[str, object]
+    profile: str | None
+    local: bool
+
+
+_LIMIT = click.FloatRange(min=0, min_open=True)
+_CONNECTION = (
+    click.option("--base-url", metavar="URL", help="Your server, for instance https://chat.example.com."),
+    click.option("--path", metavar="PATH", help="The endpoint; default /api/completions."),
+    click.option(
+        "--payload",
+        type=click.Choice([*FORMATS]),
+        help="What is sent: ai-sdk for the Vercel AI SDK's useChat, prompt for its useCompletion; default acytoo.",
+    ),
+    click.option("--local", is_flag=True, help="Ask a server started for this one call: try it without a server."),
+    click.option("-m", "--model", metavar="NAME", help="The model; default gpt-3.5-turbo."),
+    click.option("-t", "--temperature", type=float, metavar="NUMBER", help="From 0 to 2; default 0.5."),
+    click.option("--timeout", type=_LIMIT, metavar="SECONDS", help="The most a reply may take, retries included."),
+    click.option("--retries", type=click.IntRange(min=0), metavar="N", help="Further attempts; default 2."),
+    click.option("--proxy", metavar="URL", help="For everything; default: the environment's."),
+    click.option("--ca", type=click.Path(), metavar="FILE", help="Certificates to trust, in PEM."),
+    click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="To send as well. Repeatable."),
+)
+_SYSTEM = click.option("-s", "--system", metavar="TEXT", help="Instructions for the model, before the prompt.")
+
+
+def profile_option(function: F) -> F:
+    """`--profile`, which may stand before the verb or after it."""
+    return click.option("--profile", metavar="NAME", help="A profile of the settings file; also ACYTOO_PROFILE.")(
+        function
+    )
+
+
+def color_option(function: F) -> F:
+    """`--color`, which may stand before the verb or after it."""
+    choice = click.Choice(["auto", "always", "never"])
+    return click.option("--color", type=choice, help="Escape codes; default auto: on terminals, without NO_COLOR.")(
+        function
+    )
+
+
+def connection_options(*, system: bool = True) -> Callable[[F], F]:
+    """The options of a command that asks a server; they reach it as `flags`.
+
+    Args:
+        system: whether it takes instructions, too.
+    """
+
+    def decorated(function: F) -> F:
+        @functools.wraps(function)
+        def collecting(*args: Any, local: bool, profile: str | None, headers: tuple[str, ...], **options: Any) -> Any:
+            values = {name: options.pop(name) for name in names}
+            given = {name: value for name, value in values.items() if value is not None}
+            if headers:
+                given["headers"] = dict(map(_header, headers))
+            flags = Flags(given, profile or shared("profile"), local)
+            del headers, values
+            return function(*args, flags=flags, **options)
+
+        names = ["base_url", "path", "payload", "model", "temperature", "timeout", "retries", "proxy", "ca"]
+        chosen = [*_CONNECTION]
+        if system:
+            names.append("system")
+            chosen.insert(0, _SYSTEM)
+        command: Any = profile_option(collecting)
+        for option in reversed(chosen):
+            command = option(command)
+        return command  # type: ignore[no-any-return]
+
+    return decorated
+
+
+def terminal_options(function: F) -> F:
+    """`--color` and `-q`; they reach the command as `terminal`."""
+
+    @functools.wraps(function)
+    def collecting(*args: Any, color: Color | None, quiet: bool, **options: Any) -> Any:
+        return function(*args, terminal=Terminal(color or shared("color") or "auto", quiet=quiet), **options)
+
+    command: Any = color_option(collecting)
+    return click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr but errors.")(command)  # type: ignore[no-any-return]
+
+
+def shared(name: str) -> Any:
+    """What stands before the verb; None for what does not."""
+    return click.get_current_context().find_root().params.get(name)
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, mark, value = text.partition("=")
+    if not name or not mark:
+        raise click.UsageError("--header takes NAME=VALUE")
+    return name, value
