@@ -18,7 +18,8 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from ._checks import check_count, check_messages, check_text
-from ._display.markdown import printable, turns_as_html
+from ._display.characters import printable
+from ._display.markdown import turns_as_html
 from ._history import (
     has_system,
     last_question,

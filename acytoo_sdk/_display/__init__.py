@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 def printable(text: str) -> str:
-    """The text without control characters, see `markdown.printable`."""
-    from .markdown import printable
+    """The text without control characters, see `characters.printable`."""
+    from .characters import printable
 
     return printable(text)
 

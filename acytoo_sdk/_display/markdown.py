@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ..protocol import Message
 from .code import escaped, highlighted
 from .formulas import add_formulas
+from .characters import printable
 from .tex import is_allowed
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ _LONGEST = 500_000  # characters; longer texts are shown as they are, since no p
 _DEEPEST = 40  # lists and quotations inside each other; the parser leaves out what is deeper
 _MOST_FORMULAS = 1_000  # of a page; each is a millisecond of work for it
 
-# C0 but tab and line feed, DEL, C1, and the bidi controls, which make text read as what it is not.
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _MARKS = re.compile(r"([$\\]+)")
 # No one is named before the host, since `https://bank.example@stranger.example/` leads to the stranger.
 _ADDRESS = re.compile(r"(?:https?://(?![^/?#]*@)|mailto:)[\w\-.~:/?#\[\]@!$&'()*+,;=%]+", re.ASCII | re.IGNORECASE)
@@ -40,11 +39,6 @@ _PAIRED = """
 """.split()  # noqa: SIM905
 
 _UNDECIDED = " \t>-=*_+#`~|:\\$"  # a last line of nothing else may still become anything
-
-
-def printable(text: str) -> str:
-    """The text with each control character replaced by U+FFFD, and a line feed for every end of a line."""
-    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def safe_html(text: str, *, grows: bool = False) -> str:

@@ -18,7 +18,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from ..errors import AcytooError
-from .markdown import printable, safe_html
+from .characters import printable
+from .markdown import safe_html
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

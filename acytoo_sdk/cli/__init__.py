@@ -1,19 +1,25 @@
-"""The `acytoo` command: one file a subcommand, gathered in `app`; what they share about terminals is in `terminal`.
+"""The `acytoo` command as a process: what it needs, its signals, and its exit status. The commands are in `app`.
 
-It needs the extra `[cli]`, which is imported here and nowhere else in the package.
+It needs the extra `[cli]`, which is imported in this folder and nowhere else in the package.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from collections.abc import Callable, Collection
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import click
 
 
 def main() -> None:
-    """Runs the command with the arguments of the process, and ends the process.
-
-    The exit status is 0 after a whole reply, 1 after an error, 2 for wrong usage, 130 after Ctrl-C.
-    """
+    """Runs the command with the arguments of the process, and ends the process with its status, see `statuses`."""
+    ours = _unclaimed_signals()
+    _handle(ours, _end_at_once)  # while modules are imported, nothing is open
     if sys.stderr is None:  # it was closed: what would be told is told to nobody
         sys.stderr = open(os.devnull, "w", errors="replace")  # noqa: SIM115 - for as long as the process lasts
     if sys.stdout is None:
@@ -25,10 +31,43 @@ def main() -> None:
             raise
         sys.exit("acytoo: the command line needs click: pip install 'acytoo-sdk[cli]'")
     try:
-        app(prog_name="acytoo")
-    except OSError as error:  # a full disk, for instance; with a closed pipe, click ends quietly
+        _handle(ours, _unwind)
+        status = _run(app)
+    except KeyboardInterrupt:  # once more, while the first one was seen to
+        status = 130
+    _handle(ours, _end_at_once)
+    sys.exit(status)
+
+
+def _run(app: click.Command) -> int:
+    """Runs the command; returns its status."""
+    import click
+
+    try:
+        status = app.main(prog_name="acytoo", standalone_mode=False)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except click.Abort:  # Ctrl-C before a command runs, or at a prompt
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # click's own way to end then
+            return _nobody_reads()
+        return error.code if isinstance(error.code, int) else 1
+    except BrokenPipeError:
+        return _nobody_reads()
+    except OSError as error:  # a full disk, for instance
         _drop_what_was_not_written()
-        sys.exit(f"Error: input or output failed: {error.strerror or error}")
+        print(f"Error: input or output failed: {error.strerror or error}", file=sys.stderr)
+        return 1
+
+
+def _nobody_reads() -> int:
+    """A reply that its reader has left is a good end, as for any program in a pipe."""
+    _drop_what_was_not_written()
+    return 0
 
 
 def _drop_what_was_not_written() -> None:
@@ -38,3 +77,28 @@ def _drop_what_was_not_written() -> None:
         https://docs.python.org/3/library/signal.html#note-on-sigpipe
     """
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+# Signals
+
+
+def _unclaimed_signals() -> list[signal.Signals]:
+    """Those that nobody has asked to be ignored, as `nohup` and shells do for what runs in the background."""
+    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    return [number for number, default in defaults.items() if signal.getsignal(number) == default]
+
+
+def _handle(signals: Collection[signal.Signals], handler: Callable[[int, FrameType | None], None]) -> None:
+    for number in signals:
+        signal.signal(number, handler)
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    os._exit(128 + number)
+
+
+def _unwind(number: int, frame: FrameType | None) -> None:
+    """Closes what is open, on the way out."""
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(128 + number)

@@ -1,4 +1,4 @@
-"""The command group: which verbs there are, and what is done without one."""
+"""The command group: what `acytoo --help` shows, what is done without a verb, and how any command's failure is told."""
 
 from __future__ import annotations
 
@@ -9,49 +9,72 @@ from typing import Any
 import click
 
 from .._version import __version__
-from .options import color_option, profile_option, shared
-from .statuses import EXPLAINED
-
-_VERBS = ("ask", "chat", "doctor", "config", "serve")
-_WITHOUT_VERB = "ask"
+from ..errors import AcytooError
+from .options import color_option, profile_option, terminal_in_use
+from .statuses import EXPLAINED, INTERRUPTED, hint_of, status_of
+from .verbs import LEFT_OUT, VERBS, WITHOUT_VERB, refuse_near_miss
 
 
 class _Group(click.Group):
-    """Imports a command when it is asked for; what begins with no verb is a prompt for `ask`."""
+    """Imports a command when it is asked for. What begins with no verb is a prompt for `ask`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*_VERBS]
+        return [*VERBS]
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in _VERBS:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
             return None
-        command: click.Command = getattr(importlib.import_module(f".{name}", __package__), name)
+        command: click.Command = getattr(importlib.import_module(f".{cmd_name}", __package__), cmd_name)
         return command
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.format_commands(ctx, formatter)
+        click.Command.format_options(self, ctx, formatter)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl([*VERBS.items()])
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args and sys.stdin is not None and not sys.stdin.isatty() and not ctx.resilient_parsing:
-            args = [_WITHOUT_VERB]
-        index = self._first_of_verb(ctx, args)
-        if index < len(args) and args[index] not in _VERBS and not ctx.resilient_parsing:
-            refuse_near_miss(args[index:])
-            args = [*args[:index], _WITHOUT_VERB, *args[index:]]
+        index = self._end_of_own_options(ctx, args)
+        if not ctx.resilient_parsing and (args[index:] or not _on_terminal()) and args[index:][:1] not in _AS_VERBS:
+            if args[index:] and not args[index].startswith("-"):
+                refuse_near_miss(tuple(args[index:]))
+            ctx.meta[LEFT_OUT] = True
+            args = [*args[:index], WITHOUT_VERB, *args[index:]]
         return super().parse_args(ctx, args)
 
-    def _first_of_verb(self, ctx: click.Context, args: list[str]) -> int:
-        """Where the options of the group end."""
-        index = 0
+    def _end_of_own_options(self, ctx: click.Context, args: list[str]) -> int:
         own = {name: option for option in self.get_params(ctx) for name in option.opts}
+        index = 0
         while index < len(args) and (option := own.get(args[index].partition("=")[0])) is not None:
-            takes_next = not getattr(option, "is_flag", False) and "=" not in args[index]
-            index += 2 if takes_next else 1
+            if isinstance(option, click.Option) and option.is_flag:
+                return 0  # `--help` or `--version`: nothing else counts
+            index += 1 if "=" in args[index] else 2
         return index
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Tells errors of the SDK in one sentence, each with its status, and Ctrl-C by its status alone."""
+        try:
+            return super().invoke(ctx)
+        except AcytooError as error:
+            terminal_in_use(ctx).fail(str(error), hint_of(error))
+            ctx.exit(status_of(error))
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+
+
+_AS_VERBS = [[verb] for verb in (*VERBS, "-h", "--help", "--version")]
+
+
+def _on_terminal() -> bool:
+    return sys.stdin is None or sys.stdin.isatty()
 
 
 @click.group(
     cls=_Group,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    options_metavar="[OPTIONS]",
-    subcommand_metavar="[VERB] ...",
+    subcommand_metavar="[VERB] [ARGS]...",
     epilog=f"\b\n{EXPLAINED}",
     no_args_is_help=True,
 )
@@ -63,60 +86,18 @@ def app(**options: Any) -> None:
 
     \b
     Examples:
-      acytoo ask --local 'Hello'                    try it without a server
-      acytoo 'What is a stream?'                    the same as: acytoo ask ...
-      git diff | acytoo 'Review this change.'       what is piped goes before the prompt
-      acytoo chat                                   a conversation
+      acytoo ask --local 'Hello'               a first reply, without a server
       acytoo config set base_url http://127.0.0.1:8000
-      acytoo doctor                                 what is wrong with my server?
+      acytoo 'What is a stream?'               the same as: acytoo ask ...
+      git diff | acytoo 'Review this change.'  what is piped goes before the prompt
+      acytoo chat                              a conversation
+      acytoo doctor                            what is wrong with this server?
 
-    The server is named by --base-url, by ACYTOO_BASE_URL, or in the settings: see acytoo config --help.
+    Settings come from the options, then the environment (ACYTOO_BASE_URL, ACYTOO_KEY, ACYTOO_PASSWORD, ACYTOO_MODEL,
+    ACYTOO_PROFILE), then your settings file: see `acytoo config --help`. Secrets are never needed as arguments, which
+    every user of the machine can see.
+
+    \b
+    Completion, for instance for bash (also zsh, fish), in ~/.bashrc:
+      eval "$(_ACYTOO_COMPLETE=bash_source acytoo)"
     """
-
-
-def refuse_near_miss(words: list[str]) -> None:
-    """Refuses what looks like a mistyped command: it is not sent as a prompt, since a secret may be in it.
-
-    Raises:
-        click.UsageError: the first word is nearly a verb, or the words set or ask for a setting.
-    """
-    word = words[0]
-    near = next((verb for verb in _VERBS if is_near_miss(word, verb)), None)
-    if near is None and {"get", "set", "unset"} & {*words[:2]} and len(words) > 1:
-        near = "config"
-    if near is not None:
-        raise click.UsageError(f"no such command: {word!r}. Did you mean {near}? To send it as a prompt: acytoo ask ...")
-
-
-def is_near_miss(word: str, verb: str) -> bool:
-    """Whether a word is a verb with a slip of the finger in it, its beginning, or goes on after it.
-
-    The first letter is seldom wrong: `what`, the beginning of many a question, is not nearly `chat`.
-    """
-    word = word.lower()
-    if len(word) > 2 and verb.startswith(word):
-        return True
-    slips = 2 if len(verb) > 5 else 1
-    if len(verb) > 5 and word.startswith(verb) and " " not in word:
-        return True
-    return word[:1] == verb[0] and _slips(word, verb) <= slips or sorted(word) == sorted(verb) and word[1:2] == verb[0]
-
-
-def _slips(word: str, verb: str) -> int:
-    """How many letters are wrong, missing, too much, or in each other's place.
-
-    Source: the optimal string alignment distance.
-    """
-    rows = [[*range(len(verb) + 1)]]
-    for i, letter in enumerate(word, 1):
-        row = [i]
-        for j, wanted in enumerate(verb, 1):
-            least = min(rows[i - 1][j] + 1, row[j - 1] + 1, rows[i - 1][j - 1] + (letter != wanted))
-            if i > 1 and j > 1 and letter == verb[j - 2] and word[i - 2] == wanted:
-                least = min(least, rows[i - 2][j - 2] + 1)
-            row.append(least)
-        rows.append(row)
-    return rows[-1][-1]
-
-
-__all__ = ["app", "is_near_miss", "refuse_near_miss", "shared"]

@@ -2,86 +2,125 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from contextlib import ExitStack
-from io import TextIOWrapper
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
-from .._client import Client
-from .._wire.payloads import FORMATS
-from ..protocol import DEFAULT_PATH, Message, Payload
-from ..testing import FakeServer
-from .terminal import Output
+from .clients import client_of
+
+from .options import Flags, connection_options, terminal_options
+from .outputs import Output, output_of
+from .prompt import read_prompt
+from .report import reply_lines, request_lines, request_object, stats_line
+from .servers import settings_in_force
+from .terminal import Terminal
+from .verbs import LEFT_OUT, refuse_near_miss
+from .waiting import Waiting
+
+if TYPE_CHECKING:
+    from .._streams.stream import Stream
+    from ..protocol import Message, Request
+    from .settings import Settings
 
 
-@click.command(no_args_is_help=False)
+@click.command()
 @click.argument("prompt", nargs=-1)
-@click.option("--local", is_flag=True, help="Ask a local server, started for this one call: try it without a server.")
-@click.option("--base-url", metavar="URL", help="Your server, for instance https://chat.example.com.")
-@click.option("--path", metavar="PATH", default=DEFAULT_PATH, help=f"The endpoint; default {DEFAULT_PATH}.")
-@click.option(
-    "--payload",
-    type=click.Choice([*FORMATS]),
-    default="acytoo",
-    help="What is sent: ai-sdk for the Vercel AI SDK's useChat, prompt for its useCompletion; default acytoo.",
-)
-@click.option("--model", metavar="NAME", help="The model; default gpt-3.5-turbo.")
-@click.option("--temperature", type=float, metavar="NUMBER", help="From 0 to 2; default 0.5.")
-@click.option("--system", metavar="TEXT", help="Instructions for the model, sent before the prompt.")
+@connection_options()
+@click.option("--md/--raw", "markdown", default=None, help="Render Markdown, or not; default: on terminals.")
+@click.option("--no-stream", is_flag=True, help="Show the reply once it has ended.")
+@click.option("--json", "form", flag_value="json", help="One JSON object: text, whole, notice, stats, error, ...")
+@click.option("--jsonl", "form", flag_value="jsonl", help="A JSON object for each piece, and one for the end.")
+@click.option("-x", "--extract", "form", flag_value="extract", help="The first code block of the reply alone.")
+@click.option("-u", "--stats", is_flag=True, help="Tell the time to the first piece, and other figures.")
+@click.option("-v", "--verbose", is_flag=True, help="Tell what is sent and received; secrets are masked.")
+@click.option("--dry-run", is_flag=True, help="Show the request, and send nothing; secrets are masked.")
+@terminal_options
 def ask(
     prompt: tuple[str, ...],
-    local: bool,
-    base_url: str | None,
-    path: str,
-    payload: Payload,
-    model: str | None,
-    temperature: float | None,
-    system: str | None,
+    *,
+    flags: Flags,
+    terminal: Terminal,
+    markdown: bool | None,
+    no_stream: bool,
+    form: str | None,
+    stats: bool,
+    verbose: bool,
+    dry_run: bool,
 ) -> None:
-    """Sends PROMPT, or what stdin holds, and prints the reply as it arrives.
+    """Sends PROMPT, and prints the reply as it arrives. What is piped goes before it, or is the prompt.
 
     \b
     Examples:
       acytoo ask --local 'Привет, как дела?'
-      git diff | acytoo ask --base-url https://chat.example.com --system 'Review this change.'
-      acytoo ask --base-url https://app.example.com --path /api/chat --payload ai-sdk Hi
+      git diff | acytoo ask 'Review this change.'
+      acytoo ask -x 'A shell script that counts lines' > count.sh
+      acytoo ask --json 'Hi' | jq -r .text
+      acytoo ask --base-url https://app.example.com --path /api/chat --payload ai-sdk 'Hi'
     """
-    question = _question(prompt)
+    if form is not None and (markdown is not None or no_stream):
+        raise click.UsageError(f"--{form} has a form of its own: leave --md, --raw and --no-stream out")
+    if prompt and LEFT_OUT in click.get_current_context().meta:
+        refuse_near_miss(prompt)
+    if dry_run:
+        _show_request(prompt, flags, terminal, as_json=form in ("json", "jsonl"))
+    else:
+        output = output_of(form, terminal, markdown=markdown, at_end=no_stream)
+        _ask(prompt, flags, terminal, output, verbose=verbose, stats=stats)
+
+
+def _ask(
+    prompt: tuple[str, ...], flags: Flags, terminal: Terminal, output: Output, *, verbose: bool, stats: bool
+) -> None:
     with ExitStack() as stack:
-        if local:
-            if base_url is not None:
-                raise click.UsageError("--local starts a server of its own: leave --base-url out")
-            base_url = stack.enter_context(FakeServer()).url
-        elif not (base_url or os.environ.get("ACYTOO_BASE_URL")):
-            raise click.UsageError("no server: pass --base-url URL, set ACYTOO_BASE_URL, or try --local")
-        client = stack.enter_context(Client(base_url, path=path, payload=payload, model=model, temperature=temperature))
-        instructions: list[Message] = [] if system is None else [{"role": "system", "content": system}]
-        stream = stack.enter_context(client.stream([*instructions, {"role": "user", "content": question}]))
-        output = Output()
+        ended_by: BaseException | None = None
         try:
-            for piece in stream:
-                output.add(piece)
+            settings = stack.enter_context(settings_in_force(flags, terminal))
+            messages = _messages(read_prompt(prompt, terminal), settings)
+            if verbose:
+                terminal.tell_lines("> ", request_lines(_request(messages, settings)))
+            client = stack.enter_context(client_of(settings))
+            output.stream = stack.enter_context(client.stream(messages))
+            with Waiting(terminal, output.stream, urlsplit(settings["base_url"]).netloc) as waiting:
+                for piece in output.stream:
+                    waiting.over()
+                    output.add(piece)
+        except BaseException as error:
+            ended_by = error
+            raise
         finally:
-            if stream.text and not stream.text.endswith("\n"):
-                output.add("\n")
-        if stream.notice:
-            click.echo(f"The server added a notice: {' '.join(stream.notice.split())}", err=True)
+            output.end(ended_by)
+            if output.stream is not None:
+                _tell(output.stream, ended_by, terminal, verbose=verbose, stats=stats)
 
 
-def _question(prompt: tuple[str, ...]) -> str:
-    """The prompt from the arguments; `-`, or none, stands for stdin."""
-    if prompt and prompt != ("-",):
-        return " ".join(prompt)
-    if sys.stdin is None or (sys.stdin.isatty() and not prompt):
-        raise click.UsageError("no prompt: pass it as an argument, or on stdin")
-    if isinstance(sys.stdin, TextIOWrapper):
-        sys.stdin.reconfigure(errors="strict")  # in some locales, what is no text would come as surrogates
-    try:
-        question = sys.stdin.read().strip()
-    except UnicodeDecodeError as error:
-        raise click.UsageError(f"the prompt on stdin is not {error.encoding.upper()} at byte {error.start}") from error
-    if not question:
-        raise click.UsageError("the prompt is empty")
-    return question
+def _tell(
+    stream: Stream, error: BaseException | None, terminal: Terminal, *, verbose: bool, stats: bool
+) -> None:
+    if verbose:
+        terminal.tell_lines("< ", reply_lines(stream, error))
+    if stream.notice:
+        terminal.tell(f"The server added a notice: {' '.join(stream.notice.split())}")
+    if stats:
+        terminal.tell(stats_line(stream))
+
+
+def _show_request(prompt: tuple[str, ...], flags: Flags, terminal: Terminal, *, as_json: bool) -> None:
+    with settings_in_force(flags, terminal) as settings:
+        request = _request(_messages(read_prompt(prompt, terminal), settings), settings)
+    if as_json:
+        terminal.write_json(request_object(request))
+    else:
+        terminal.write("\n".join([*request_lines(request), ""]))
+
+
+def _messages(prompt: str, settings: Settings) -> list[Message]:
+    system: list[Message] = [{"role": "system", "content": settings["system"]}] if settings["system"] else []
+    return [*system, {"role": "user", "content": prompt}]
+
+
+def _request(messages: list[Message], settings: Settings) -> Request:
+    """The request as it would be sent, with each secret masked."""
+    options = client_of(settings, shown=True).options
+    return options.request(messages, options.for_call(model=None, temperature=None, timeout=..., retry=None))

@@ -14,6 +14,8 @@ from .terminal import Color, Terminal
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_TERMINAL = f"{__name__}.terminal"
+
 
 @dataclass(frozen=True, repr=False)
 class Flags:
@@ -102,7 +104,9 @@ def terminal_options(function: F) -> F:
 
     @functools.wraps(function)
     def collecting(*args: Any, color: Color | None, quiet: bool, **options: Any) -> Any:
-        return function(*args, terminal=Terminal(color or shared("color") or "auto", quiet=quiet), **options)
+        context = click.get_current_context()
+        context.meta[_TERMINAL] = Terminal(color or shared("color") or "auto", quiet=quiet)
+        return function(*args, terminal=context.meta[_TERMINAL], **options)
 
     command: Any = color_option(collecting)
     return click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr but errors.")(command)  # type: ignore[no-any-return]
@@ -111,6 +115,12 @@ def terminal_options(function: F) -> F:
 def shared(name: str) -> Any:
     """What stands before the verb; None for what does not."""
     return click.get_current_context().find_root().params.get(name)
+
+
+def terminal_in_use(context: click.Context) -> Terminal:
+    """That of the command that runs, or one for what stands before the verb."""
+    terminal: Terminal = context.meta.get(_TERMINAL) or Terminal(context.params.get("color") or "auto")
+    return terminal
 
 
 def _header(text: str) -> tuple[str, str]:

@@ -6,10 +6,11 @@ import json
 import os
 import re
 import sys
+from collections.abc import Iterable
 from io import IncrementalNewlineDecoder
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from .._display.markdown import CONTROL, printable
+from .._display.characters import CONTROL, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,6 +77,10 @@ class Terminal:
         """Tells something beside the reply, on stderr; nothing if it shall be quiet."""
         if not self.quiet:
             self._write(printable(sentence), _DIM)
+
+    def tell_lines(self, mark: str, texts: Iterable[str]) -> None:
+        """Tells lines, each with a mark before it."""
+        self.tell("\n".join(f"{mark}{line}".rstrip() for text in texts for line in text.split("\n")))
 
     def fail(self, sentence: str, hint: str | None = None) -> None:
         """Tells an error on stderr."""

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from replies import ATTACKS, HONEST
 
-from acytoo_sdk._display.markdown import printable, safe_html, turns_as_html
+from acytoo_sdk._display.characters import printable
+from acytoo_sdk._display.markdown import safe_html, turns_as_html
 from acytoo_sdk._display.tex import is_allowed
 
 pytest.importorskip("markdown_it")
