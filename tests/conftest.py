@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -34,15 +35,25 @@ _STEERING = (
     "SSL_CERT_DIR",
     "NETRC",
     "REQUEST_METHOD",
+    "NO_COLOR",
+    "FORCE_COLOR",
 )
 
 
+@pytest.fixture(scope="session")
+def nobodys_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which nobody keeps settings; nothing is written there."""
+    return tmp_path_factory.mktemp("home")
+
+
 @pytest.fixture(autouse=True)
-def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No variable of the machine steers a client, its proxy or its trust."""
+def bare_environment(monkeypatch: pytest.MonkeyPatch, nobodys_home: Path) -> None:
+    """No variable and no file of the machine steers a client, its proxy, its trust, or what the command line shows."""
     for name in list(os.environ):
         if name.startswith("ACYTOO_") or name.upper().endswith("_PROXY") or name in _STEERING:
             monkeypatch.delenv(name)
+    for place in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(place, str(nobodys_home))
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import click
 
+_COMPLETE = "_ACYTOO_COMPLETE"
+
 
 def main() -> None:
     """Runs the command with the arguments of the process, and ends the process with its status, see `statuses`."""
@@ -40,22 +42,27 @@ def main() -> None:
 
 
 def _run(app: click.Command) -> int:
-    """Runs the command; returns its status."""
+    """Runs the command, or completes it for a shell that asks; returns its status."""
     import click
+    from click.shell_completion import shell_complete
 
     try:
-        status = app.main(prog_name="acytoo", standalone_mode=False)
+        if instruction := os.environ.get(_COMPLETE):
+            return shell_complete(app, {}, "acytoo", _COMPLETE, instruction)
+        with app.make_context("acytoo", sys.argv[1:]) as context:
+            app.invoke(context)
         sys.stdout.flush()
-        return status if isinstance(status, int) else 0
-    except click.Abort:  # Ctrl-C before a command runs, or at a prompt
-        return 130
+        return 0
+    except click.exceptions.Exit as end:
+        sys.stdout.flush()
+        return end.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except SystemExit as error:
-        if isinstance(error.__context__, BrokenPipeError):  # click's own way to end then
-            return _nobody_reads()
-        return error.code if isinstance(error.code, int) else 1
+    except (KeyboardInterrupt, click.Abort, EOFError):  # before a command runs, or at a prompt
+        return 130
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
     except BrokenPipeError:
         return _nobody_reads()
     except OSError as error:  # a full disk, for instance

@@ -37,12 +37,15 @@ class _Group(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         index = self._end_of_own_options(ctx, args)
-        if not ctx.resilient_parsing and (args[index:] or not _on_terminal()) and args[index:][:1] not in _AS_VERBS:
-            if args[index:] and not args[index].startswith("-"):
-                refuse_near_miss(tuple(args[index:]))
-            ctx.meta[LEFT_OUT] = True
-            args = [*args[:index], WITHOUT_VERB, *args[index:]]
-        return super().parse_args(ctx, args)
+        own, rest = args[:index], args[index:]
+        if ctx.resilient_parsing or rest[:1] in _AS_VERBS:
+            return super().parse_args(ctx, args)
+        if rest[:1] == ["help"] and not {*rest[1:]} - {*VERBS} or (not rest and _on_terminal()):
+            return super().parse_args(ctx, [*own, *rest[1:2], "--help"])
+        if rest and not rest[0].startswith("-"):
+            refuse_near_miss(tuple(rest))
+        ctx.meta[LEFT_OUT] = True
+        return super().parse_args(ctx, [*own, WITHOUT_VERB, *rest])
 
     def _end_of_own_options(self, ctx: click.Context, args: list[str]) -> int:
         own = {name: option for option in self.get_params(ctx) for name in option.opts}
@@ -76,7 +79,6 @@ def _on_terminal() -> bool:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     subcommand_metavar="[VERB] [ARGS]...",
     epilog=f"\b\n{EXPLAINED}",
-    no_args_is_help=True,
 )
 @profile_option
 @color_option

@@ -47,7 +47,7 @@ _CONNECTION = (
     click.option("--timeout", type=_LIMIT, metavar="SECONDS", help="The most a reply may take, retries included."),
     click.option("--retries", type=click.IntRange(min=0), metavar="N", help="Further attempts; default 2."),
     click.option("--proxy", metavar="URL", help="For everything; default: the environment's."),
-    click.option("--ca", type=click.Path(), metavar="FILE", help="Certificates to trust, in PEM."),
+    click.option("--ca", type=click.Path(exists=True), metavar="FILE", help="Certificates to trust, in PEM."),
     click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="To send as well. Repeatable."),
 )
 _SYSTEM = click.option("-s", "--system", metavar="TEXT", help="Instructions for the model, before the prompt.")

@@ -96,7 +96,7 @@ class CodeBlockOutput(Output):
 
         code = None if self.stream is None else first_code_block(self.stream.text)
         if code is not None:
-            self._terminal.write(code)
+            self._terminal.write(code if code.endswith("\n") else f"{code}\n")
         elif error is None:
             raise NoCodeBlockError("There is no code block in the reply")
 

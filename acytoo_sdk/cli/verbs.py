@@ -26,8 +26,10 @@ def refuse_near_miss(words: tuple[str, ...]) -> None:
         words: the arguments where no verb stands.
 
     Raises:
-        click.UsageError: the first is nearly a verb, or they set or ask for a setting.
+        click.UsageError: the first is a verb, or nearly one, or they set or ask for a setting.
     """
+    if words[0] in VERBS:
+        raise click.UsageError(f"the options of {words[0]} stand after it: acytoo {words[0]} ...")
     near = next((verb for verb in VERBS if is_near_miss(words[0], verb)), None)
     if near is None and len(words) > 1 and {"get", "set", "unset"} & {*words[:2]}:
         near = "config"
