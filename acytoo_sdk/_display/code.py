@@ -1,4 +1,4 @@
-"""Code as HTML, with the classes that Pygments has for colours, and that front ends of notebooks have styles for.
+"""Code in parts that have colours, and as HTML with the classes that front ends of notebooks have styles for.
 
 Those styles follow the theme, light or dark. Where a front end has none, code is as black or white as the text.
 """
@@ -36,13 +36,25 @@ def escaped(text: str) -> str:
 @lru_cache(maxsize=64)  # while a text grows, its code comes again and again
 def highlighted(code: str, info: str) -> str:
     """Code as an element, to the letter; `info` is what its fence says, the language first."""
-    language = (info.split() or [""])[0].lower()
-    is_known = language in _LANGUAGES and len(code) <= _LONGEST
-    shown = "".join(_colored(code, language)) if is_known else escaped(code)
+    shown = "".join(
+        f'<span class="{name}">{escaped(part)}</span>' if name else escaped(part) for name, part in lexed(code, info)
+    )
     return f'<div class="highlight"><pre><code>{shown}</code></pre></div>'
 
 
-def _colored(code: str, language: str) -> Iterator[str]:
+def lexed(code: str, info: str) -> Iterator[tuple[str, str]]:
+    """Code in parts, joined the code to the letter, each with Pygments' short name of what it is, or ""."""
+    language = (info.split() or [""])[0].lower()
+    done = 0
+    if language in _LANGUAGES and len(code) <= _LONGEST:
+        for name, part in _parts(code, language):
+            done += len(part)
+            yield name, part
+    if done < len(code):
+        yield "", code[done:]
+
+
+def _parts(code: str, language: str) -> Iterator[tuple[str, str]]:
     from pygments.lexers import get_lexer_by_name
     from pygments.token import STANDARD_TYPES
 
@@ -51,6 +63,4 @@ def _colored(code: str, language: str) -> Iterator[str]:
         if not code.startswith(part, done) or time.monotonic() - begun > _SECONDS:
             break
         done += len(part)
-        name = STANDARD_TYPES.get(kind)
-        yield f'<span class="{name}">{escaped(part)}</span>' if name else escaped(part)
-    yield escaped(code[done:])
+        yield STANDARD_TYPES.get(kind, ""), part
