@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 _LONGEST = 10_000
 _LONGEST_UNDECIDED = 200
 _CODE = 5_000  # characters of code that are coloured at a time
-_MOST_CUTS = 8  # places that are tried as the end of what is certain of a paragraph
+_TRIED = 15_000  # characters that are parsed to find the end of what is certain of a paragraph, at a time
 
 # A last line may still become anything if it is nothing else than this, begins a fence, or a number that a list counts.
 _UNDECIDED = re.compile(r"[ \t>\-=*_+#`~|:\\$]*|[ \t>*+\-\d.)]*(?:`{3,}|~{3,})[^\n]*")
 _NUMBER = re.compile(r"[ \t>]*\d{1,9}[.)]?[ \t]*")
+_BEFORE_NUMBER = re.compile(r"^[ \t>]*\d{1,9}[.)]|\S\n[ \t]*\n\s*\Z", re.MULTILINE)
 _BLANK = re.compile(r"(?:[ \t]*\n)+")
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
 # Where a paragraph may be cut: before a blank, or between two wide characters.
@@ -269,14 +270,15 @@ class GrowingMarkdown:
             limit = max(text.rstrip("\n").rfind("\n"), 0)  # this line may become the first of a table
         cuts = [found.start() for found in _CUT.finditer(text, 0, limit)]
         places = [limit, *(found.start() for found in reversed([*_MARKS.finditer(text, 0, limit)]))]
-        tried = 0
+        left = _TRIED
         place = len(text)
-        while cuts and tried < _MOST_CUTS:
+        while cuts and left > 0:
             while cuts and cuts[-1] >= place:
                 cuts.pop()
             if not cuts:
                 break
-            cut, tried = cuts[-1], tried + 1
+            cut = cuts[-1]
+            left -= cut
             shown = self._layout.inline(self._unguarded(text[:cut]))
             if not _WAITING.search(shown.plain):
                 return self._cut(text, cut, shown, width)
@@ -291,6 +293,8 @@ class GrowingMarkdown:
 
     def _cut(self, text: str, cut: int, shown: Text, width: int) -> tuple[list[Text], int]:
         *firm, line = wrapped(shown if self._line is None else self._line + shown, width)
+        if len(line) > _LONGEST:  # of characters that take no column
+            firm, line = [*firm, line], Text()
         certain = self._apart(firm, is_apart=self._gap)
         self._gap = self._gap and not firm
         self._line = line
@@ -334,8 +338,9 @@ def _decided(text: str) -> str:
     line, before = text[begin:], text[:begin]
     if len(line) > _LONGEST_UNDECIDED:
         return text
-    starts_block = before.strip() and before.rstrip(" \t\n") + "\n" != before
-    return before if _UNDECIDED.fullmatch(line) or (starts_block and _NUMBER.fullmatch(line)) else text
+    if _UNDECIDED.fullmatch(line) or (_NUMBER.fullmatch(line) and _BEFORE_NUMBER.search(before)):
+        return before
+    return text
 
 
 def _starts(text: str) -> list[int]:

@@ -5,9 +5,9 @@ Knows when something is written; what and where is in `screen`. What that needs 
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import queue
-import threading
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -27,18 +27,18 @@ _PATIENCE = 1.0  # seconds that a Ctrl-C during the last refresh waits for it
 class _Markdown:
     """What both have in common: a thread of its own writes, so that a reply that pauses is shown up to its last piece.
 
-    The thread that adds pieces only puts them into a queue that needs no lock of Python's. So a Ctrl-C, which can come
-    at any moment there, finds nothing half done.
+    Who adds pieces only puts them into a queue. Ctrl-C can come there at any moment, and finds nothing half done:
+    neither the queue nor the start of a bare thread takes locks in Python code, as those of `threading` do.
     """
 
     def __init__(self, screen: Printer | Screen) -> None:
         self._screen = screen
         self._pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()  # None: no more will come
-        self._thread: threading.Thread | None = None
-        # Whoever takes it writes: the thread, or the caller, if Ctrl-C kept the thread from starting.
-        self._turn: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._turn.put(None)
-        self._is_finished = False
+        self._is_started = False
+        # Whoever gets it writes: the thread, or the caller, if Ctrl-C kept the thread from starting.
+        self._turn = _thread.allocate_lock()
+        self._unfinished = _thread.allocate_lock()
+        self._unfinished.acquire()
         self._is_closed = False
         self._failure: BaseException | None = None
 
@@ -63,9 +63,10 @@ class _Markdown:
         if self._failure is not None:
             raise self._failure
         self._pieces.put(piece)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._write_in_intervals, name="acytoo_sdk markdown", daemon=True)
-            self._thread.start()
+        if not self._is_started:
+            self._is_started = True
+            with contextlib.suppress(RuntimeError):  # no thread can start: all is shown at the end
+                _thread.start_new_thread(self._write_in_turn, ())
 
     def close(self) -> None:
         """Shows all of the text as it stays; the cursor is then at the beginning of a new line. Once is enough.
@@ -77,43 +78,37 @@ class _Markdown:
             return
         self._pieces.put(None)
         try:
-            self._wait(threading.TIMEOUT_MAX)
+            self._write_in_turn()
+            self._unfinished.acquire()
         except KeyboardInterrupt:
-            self._wait(_PATIENCE)
+            self._unfinished.acquire(timeout=_PATIENCE)
             raise
         finally:
             self._is_closed = True
         if self._failure is not None:
             raise self._failure
 
-    def _wait(self, seconds: float) -> None:
-        self._write_in_intervals()  # in the place of a thread that did not start
-        deadline = time.monotonic() + seconds
-        while not self._is_finished and time.monotonic() < deadline:
-            time.sleep(0.001)
-        if self._is_finished and self._thread is not None and self._thread.is_alive():
-            self._thread.join()
-
-    def _write_in_intervals(self) -> None:
-        try:
-            self._turn.get_nowait()
-        except queue.Empty:
+    def _write_in_turn(self) -> None:
+        if not self._turn.acquire(blocking=False):
             return
         try:
-            self._write_until_it_is_over()
+            self._write_in_intervals()
         except BaseException as failure:  # it is raised where pieces are added
             self._failure = failure
         finally:
-            self._is_finished = True
+            self._unfinished.release()
 
-    def _write_until_it_is_over(self) -> None:
+    def _write_in_intervals(self) -> None:
         is_over, earliest = False, 0.0
         while not is_over:
             piece = self._pieces.get()
             with contextlib.suppress(queue.Empty):
                 while piece is not None:
                     self._screen.add(piece)
-                    piece = self._pieces.get(timeout=max(earliest - time.monotonic(), 0))
+                    left = earliest - time.monotonic()
+                    if left <= 0:
+                        break
+                    piece = self._pieces.get(timeout=left)
             is_over = piece is None
             begun = time.monotonic()
             self._screen.refresh(is_over=is_over)

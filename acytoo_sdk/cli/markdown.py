@@ -95,7 +95,7 @@ class Layout:
         if token.type == "paragraph_open":
             return wrapped(self.inline(inner[0].content), width)
         if token.type == "heading_open":
-            return wrapped(self.heading(token, self.inline(inner[0].content)), width)
+            return wrapped(self._heading(token, inner[0].content), width) if inner[0].content else []
         if token.type in ("bullet_list_open", "ordered_list_open"):
             lines: list[Text] = []
             for index, (_, item, is_apart) in enumerate(items(inner)):
@@ -103,7 +103,7 @@ class Layout:
                 lines += self.item(token, item, width, index=index)
             return lines
         if token.type == "blockquote_open":
-            bar = Text(f"{self._bar} ", _QUIET)
+            bar = Text().append(f"{self._bar} ", _QUIET)
             return _beside(bar, bar, self._nested(inner, width - 2))
         if token.type in ("fence", "code_block"):
             return self.code(token.content, token.info)
@@ -111,6 +111,8 @@ class Layout:
             return self._table(inner, width)
         if token.type == "hr":
             return [Text(self._dash * min(width, _RULE), _QUIET)]
+        if token.type == "formula_begun" and token.level:
+            return wrapped(self.inline(token.markup), width)  # what it is in has ended: it is none
         return wrapped(Text(printable(token.markup if token.type.startswith("formula") else token.content)), width)
 
     def item(self, opening: Token, inner: Sequence[Token], width: int, *, index: int) -> list[Text]:
@@ -124,9 +126,10 @@ class Layout:
         lines = self._nested(inner, width - len(marker)) or [Text()]
         return _beside(Text(marker), Text(" " * len(marker)), lines)
 
-    def heading(self, token: Token, text: Text) -> Text:
+    def _heading(self, token: Token, content: str) -> Text:
+        text = self.inline(content)
         text.stylize(_HEADINGS.get(token.tag, _HEADING))
-        return Text("#" * int(token.tag[1:]) + " ") + text if self._marks and text else text
+        return Text("#" * int(token.tag[1:]) + " ") + text if self._marks else text
 
     def code(self, content: str, info: str) -> list[Text]:
         """The lines of code; of code that ends in the middle of a line, too."""
@@ -209,7 +212,8 @@ class Layout:
             columns = [wrapped(cell, size) for cell, size in zip(row, widths, strict=True)]
             for number in range(max(map(len, columns))):
                 parts = [column[number] if number < len(column) else Text() for column in columns]
-                line = Text(f" {self._bar} ", _QUIET).join(map(_aligned, parts, sides, widths))
+                bar = Text().append(f" {self._bar} ", _QUIET)
+                line = bar.join(map(_aligned, parts, sides, widths))
                 line.rstrip()
                 lines.append(line)
         return lines if len(rows) > 1 else [*lines, rule]

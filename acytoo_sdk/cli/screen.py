@@ -67,12 +67,13 @@ class Screen:
         rows += [_styled(self._console, row) for row in last]
         are_long += [False] * len(last)
         kept = 0
-        if columns == self._columns:
+        is_resized = columns != self._columns != 0
+        if not is_resized:
             both = zip(self._rows, rows, strict=False)
             kept = next((index for index, (old, new) in enumerate(both) if old != new), min(len(self._rows), len(rows)))
         up = min(len(self._rows) - kept, room)
         # The line of the cursor may hold an echo.
-        output = [f"\r{_ERASE_LINE}", f"\x1b[{up}A" if up else "", _ERASE_BELOW if columns != self._columns else ""]
+        output = [f"\r{_ERASE_LINE}", f"\x1b[{up}A" if up else "", _ERASE_BELOW if is_resized else ""]
         for row, is_long in zip(rows[kept:], are_long[kept:], strict=True):
             # What is erased after a full line might be its last character.
             output.append(f"{_ERASE_BELOW}{row}\n" if is_long else f"{row}{_ERASE_LINE}\n")
