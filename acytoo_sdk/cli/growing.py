@@ -88,15 +88,19 @@ class GrowingMarkdown:
 
     def _step(self, window: str, width: int, *, room: int, grows: bool) -> tuple[list[Text], list[Text]]:
         """The lines of the beginning of what is left: those that are certain, which are cut off, and the others."""
-        certain: list[Text] = []
-        if not self._is_source:
-            try:
-                return self._parsed_step(window, width, room=room, grows=grows)
-            except Exception:  # whatever a text does to a library, it is shown
-                certain = self._leave_as_written(width)
-                window = self._rest[: len(window)]
-        certain += self._source(window, grows=grows)
         if self._is_source:
+            return self._source_step(window, width, room=room, grows=grows)
+        left = len(self._rest)
+        certain, open_lines = self._parsed_step(window, width, room=room, grows=grows)
+        if open_lines is not None:
+            return certain, open_lines
+        window = window[left - len(self._rest) :]
+        lines, open_lines = self._source_step(window, width, room=room, grows=grows)
+        return certain + lines, open_lines
+
+    def _source_step(self, window: str, width: int, *, room: int, grows: bool) -> tuple[list[Text], list[Text]]:
+        certain, is_over = self._source(window, grows=grows)
+        if not is_over:
             return certain, self._apart(_as_written(self._rest) if room else [], is_apart=self._gap)
         lines, open_lines = self._step(self._rest[: len(window)], width, room=room, grows=grows)
         return certain + lines, open_lines
@@ -112,13 +116,17 @@ class GrowingMarkdown:
         self._is_source = True
         return certain
 
-    def _parsed_step(self, window: str, width: int, *, room: int, grows: bool) -> tuple[list[Text], list[Text]]:
+    def _parsed_step(self, window: str, width: int, *, room: int, grows: bool) -> tuple[list[Text], list[Text] | None]:
+        """As `_step`; None: from here on, the text is shown as it was written."""
         certain: list[Text] = []
         if blank := _BLANK.match(window):
             window = window[blank.end() :]
             self._rest = self._rest[blank.end() :]
         text = _decided(window) if grows else window
-        found = [*blocks(parsed(text, grows=grows))]
+        try:
+            found = [*blocks(parsed(text, grows=grows))]
+        except Exception:  # whatever a text does to a library, it is shown
+            return self._leave_as_written(width), None
         firm = len(found)
         if grows and found:
             # A formula that has begun may turn out to be a part of the paragraph before it.
@@ -136,7 +144,10 @@ class GrowingMarkdown:
         self._rest, text = self._rest[done:], text[done:]
         if firm + 1 != len(found):
             return certain, self._shown(text, width)
-        lines, open_lines = self._growing(*found[firm], text, width, room=room)
+        try:
+            lines, open_lines = self._growing(*found[firm], text, width, room=room)
+        except Exception:
+            return certain + self._leave_as_written(width), None
         return certain + lines, open_lines
 
     def _shown(self, text: str, width: int) -> list[Text]:
@@ -313,19 +324,21 @@ class GrowingMarkdown:
             lines += self._apart(self._lines(token, inner, text, width), is_apart=bool(lines))
         return lines
 
-    def _source(self, window: str, *, grows: bool) -> list[Text]:
-        """The lines of what is shown as it was written, up to the blank line that ends it."""
+    def _source(self, window: str, *, grows: bool) -> tuple[list[Text], bool]:
+        """The lines of what is shown as it was written, and whether the blank line that ends it is there."""
         end = _BLANK_LINE.search(window)
         size = window.rfind("\n") + 1
         if end is not None:
             size, self._is_source = end.start(), False
-        elif not grows or (not size and len(self._rest) > len(window)):
+        elif not grows:
             size = len(window)
+        elif not size and len(self._rest) > len(window):
+            size = window.rfind(" ") + 1 or len(window)
         lines = _as_written(window[:size])
         self._rest = self._rest[size:]
         certain = self._apart(lines, is_apart=self._gap)
         self._gap = (self._gap and not lines) or not self._is_source
-        return certain
+        return certain, not self._is_source
 
     @staticmethod
     def _apart(lines: list[Text], *, is_apart: bool) -> list[Text]:

@@ -45,6 +45,9 @@ def at_once(text: str, size: tuple[int, int]) -> list[str]:
 @example("1. a\n\n1. b\n\n42 is", (40, 10), [1])
 @example("1.  \t=x\n1. *b \n===\n#\n\\[ \n\n- ", (40, 10), [1])
 @example("a\n| b | c |\n|---|---|\n| d | e |\n\n```x`y`", (40, 10), [1])
+@example("```\n" + "ab cd " * 17 + "\nend", (40, 10), [7])
+@example("one\n| two |\nthree", (40, 10), [1])
+@example("word " * 100 + "**bold " + "word " * 100 + "end** tail", (40, 10), [9])
 @settings(max_examples=80)
 def test_a_text_that_grew_looks_like_one_shown_at_once(text: str, size: tuple[int, int], cuts: list[int]) -> None:
     whole = at_once(text, size)
@@ -81,6 +84,26 @@ def test_what_is_longer_than_the_screen_scrolls_away_as_it_grows(text: str, size
     assert behind < 3 * size[1] + 10
     screen.refresh(is_over=True)
     assert terminal.rows == whole
+
+
+def test_what_becomes_shorter_leaves_nothing_behind() -> None:
+    terminal = Terminal(40, 10)
+    screen = Screen(terminal.console)
+    for piece, rows in ("one\n| two", ["one", "", "two", "───"]), (" |\nthree", ["one", "| two |", "three"]):
+        screen.add(piece)
+        screen.refresh(is_over=False)
+        assert terminal.rows == rows
+
+
+def test_no_code_but_that_of_styles_reaches_the_terminal_whatever_the_layout_lets_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("acytoo_sdk.cli.markdown.printable", lambda text: text)
+    terminal = Terminal(40, 10)
+    screen = Screen(terminal.console)
+    screen.add("a&#27;[31m&#x9b;b `&#10;` c")
+    screen.refresh(is_over=True)
+    assert terminal.rows == ["a\ufffd[31m\ufffdb &#10; c"]
 
 
 def test_only_what_changes_is_rewritten() -> None:

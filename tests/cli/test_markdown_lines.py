@@ -77,6 +77,18 @@ def test_a_table_fits_the_width() -> None:
     assert plain(wide) == ["name: value"] * 9
 
 
+@pytest.mark.parametrize("name", ["block", "item", "inline", "code"])
+def test_what_cannot_be_laid_out_is_shown_as_it_was_written(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(Layout, name, fail)
+    shown = " ".join(plain("one **two**\n\n- three\n- four\n\n```\nfive\n```\n" + "six " * 4_000))
+    for word in "one", "two", "three", "four", "five":
+        assert shown.count(word) == 1
+    assert shown.count("six") == 4_000
+
+
 def test_styles_are_of_the_sixteen_colors_and_say_nothing_alone() -> None:
     assert colors("**b** `c`") == [("b", "bold"), ("c", "cyan")]
     assert ("def", "magenta") in colors("```python\ndef f(): pass\n```")
