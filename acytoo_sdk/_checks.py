@@ -227,7 +227,10 @@ def check_headers(name: str, value: object) -> tuple[tuple[str, Secret[str]], ..
     """Headers by name in lower case, each value a secret, since it may be one."""
     if not isinstance(value, Mapping):
         raise InvalidRequestError(f"{name} must be a mapping of str to str, not {type_name(value)}")
-    return tuple((_header_name(key).lower(), Secret(_header_value(key, text))) for key, text in value.items())
+    return tuple(
+        (_header_name(name, key).lower(), Secret(_header_value(f"{name}[{key!r}]", text)))
+        for key, text in value.items()
+    )
 
 
 def _check_message(place: str, message: object) -> None:
@@ -282,23 +285,23 @@ def _check_levels(place: str, value: Any, levels: int) -> None:
     raise InvalidRequestError(f"{place} nests deeper than the {levels} levels that are taken")
 
 
-def _header_name(name: object) -> str:
+def _header_name(place: str, name: object) -> str:
     if not isinstance(name, str):
-        raise InvalidRequestError(f"headers has a name that is not a str but {type_name(name)}")
+        raise InvalidRequestError(f"{place} has a name that is not a str but {type_name(name)}")
     if not _HEADER_NAME.fullmatch(name):
-        raise InvalidRequestError(f"headers has a name that HTTP does not allow: {name!r}")
+        raise InvalidRequestError(f"{place} has a name that HTTP does not allow: {name!r}")
     if name.lower() in _RESERVED_HEADERS:
-        raise InvalidRequestError(f"headers[{name!r}] cannot be set: it follows from the request")
+        raise InvalidRequestError(f"{place}[{name!r}] cannot be set: it follows from the request")
     return name
 
 
-def _header_value(name: str, value: object) -> str:
+def _header_value(place: str, value: object) -> str:
     # The value may be a secret: the message tells what is wrong with it, never what it is.
-    text = check_text(f"headers[{name!r}]", value, empty=True)
+    text = check_text(place, value, empty=True)
     if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", text):
-        raise InvalidRequestError(f"headers[{name!r}] is a str with a line break or another control character")
+        raise InvalidRequestError(f"{place} is a str with a line break or another control character")
     if (index := _unencodable(text, "latin-1")) is not None:
-        raise InvalidRequestError(f"headers[{name!r}] is a str with a character at index {index} that no header holds")
+        raise InvalidRequestError(f"{place} is a str with a character at index {index} that no header holds")
     return text
 
 
