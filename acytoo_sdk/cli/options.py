@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from .._secrets import Secret
 from .._wire.payloads import FORMATS
 from .terminal import Color, Terminal
 
@@ -22,7 +23,7 @@ class Flags:
     """What the command line says of settings; see `settings` for the other sources.
 
     Attributes:
-        values: by the name of the setting; those that were not given are not there.
+        values: by the name of the setting; those that were not given are not there. What may be a secret is wrapped.
         profile: of the settings file; None for none.
         local: whether a server is to be started for this one call.
     """
@@ -55,9 +56,12 @@ _SYSTEM = click.option("-s", "--system", metavar="TEXT", help="Instructions for 
 
 def profile_option(function: F) -> F:
     """`--profile`, which may stand before the verb or after it."""
-    return click.option("--profile", metavar="NAME", help="A profile of the settings file; also ACYTOO_PROFILE.")(
-        function
-    )
+    return click.option(
+        "--profile",
+        metavar="NAME",
+        shell_complete=_profiles,
+        help="A profile of the settings file; also ACYTOO_PROFILE.",
+    )(function)
 
 
 def color_option(function: F) -> F:
@@ -81,7 +85,9 @@ def connection_options(*, system: bool = True) -> Callable[[F], F]:
             values = {name: options.pop(name) for name in names}
             given = {name: value for name, value in values.items() if value is not None}
             if headers:
-                given["headers"] = dict(map(_header, headers))
+                given["headers"] = Secret(dict(map(_header, headers)))
+            if "proxy" in given:
+                given["proxy"] = Secret(given["proxy"])
             flags = Flags(given, profile or shared("profile"), local)
             del headers, values
             return function(*args, flags=flags, **options)
@@ -121,6 +127,13 @@ def terminal_in_use(context: click.Context) -> Terminal:
     """That of the command that runs, or one for what stands before the verb."""
     terminal: Terminal = context.meta.get(_TERMINAL) or Terminal(context.params.get("color") or "auto")
     return terminal
+
+
+def _profiles(context: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
+    """The profiles whose names go on from what was typed, for shells."""
+    from .settings_file import profile_names
+
+    return [name for name in profile_names() if name.startswith(typed)]
 
 
 def _header(text: str) -> tuple[str, str]:
