@@ -40,7 +40,6 @@ def read_tables() -> Tables:
     return of_file(read_file(path), file=str(path))
 
 
-@clears_frames
 def settings_of(flags: Flags, tables: Tables, *, base_url: str | None = None) -> Settings:
     """The same as `read_settings`, of a file that was read."""
     profile, place = profile_in_force(flags.profile)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from acytoo_sdk import InvalidRequestError, RetryPolicy, Timeout
-from acytoo_sdk.cli.clients import client_of, read_settings
+from acytoo_sdk.cli.clients import client_of, read_settings, run_key_command
 from acytoo_sdk.cli.options import Flags
 from acytoo_sdk.cli.settings_file import settings_path
 from acytoo_sdk.testing import FakeServer
@@ -303,6 +303,52 @@ def test_no_frame_that_fails_shows_a_secret_of_the_environment(monkeypatch: pyte
         with pytest.raises(InvalidRequestError) as caught:
             client_of(read_settings(flags(**bad)))  # {}: nobody named a server
         check_hidden(caught.value)
+
+
+@pytest.mark.parametrize("name", ["ACYTOO_KEY", "ACYTOO_PASSWORD"])
+def test_a_secret_that_is_no_text_is_not_shown_either(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, f"{HIDDEN}\udcff")
+    with pytest.raises(InvalidRequestError, match=f"^{name} is a str with a lone surrogate") as caught:
+        read_settings(flags())
+    check_hidden(caught.value)
+
+
+def test_a_command_that_fails_leaves_no_frame_with_what_it_printed() -> None:
+    write(f'base_url = "https://a"\nkey_command = "{program(f"print({HIDDEN!r}); raise SystemExit(3)")}"')
+    found = read_settings(flags()).found["key_command"]
+    with pytest.raises(InvalidRequestError) as caught:
+        run_key_command(found)
+    check_hidden(caught.value)
+
+
+@pytest.mark.parametrize("at", ["tomlkit.parse", "acytoo_sdk.cli.clients.header_secrets"])
+def test_an_interruption_leaves_no_frame_with_a_secret(monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+    write(f'base_url = "https://a"\n[headers]\nx-a = "{HIDDEN}"')
+
+    def interrupted(*arguments: object) -> None:
+        assert HIDDEN in str(arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(at, interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        client_of(read_settings(flags()), shown=True)
+    frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)][1:]
+    assert "interrupted" in [frame.f_code.co_name for frame in frames]
+    assert HIDDEN not in str([dict(frame.f_locals) for frame in frames])
+
+
+def test_the_command_reads_nothing_of_what_is_piped_to_the_program() -> None:
+    command = program("import sys; print('read', len(sys.stdin.read()))")
+    write(f'base_url = "https://a"\nkey_command = "{command}"')
+    code = (
+        "from acytoo_sdk.cli.clients import client_of, read_settings; from acytoo_sdk.cli.options import Flags\n"
+        "print(client_of(read_settings(Flags({}, None, False))).options.key.reveal(), input())"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], input="piped", env=env, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.stdout, done.stderr) == ("read 0 piped\n", "")
 
 
 def test_ctrl_c_ends_the_command_and_the_program(tmp_path: Path) -> None:
