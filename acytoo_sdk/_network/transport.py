@@ -17,6 +17,7 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
 
+from .._secrets import Secret
 from .._wire.framing import FramingError
 from ..errors import AcytooError, InvalidRequestError
 from ..protocol import Request
@@ -62,7 +63,7 @@ class Transport:
     """
 
     def __init__(self, *, verify: Verify, cert: Cert = None, proxy: str, connections: int) -> None:
-        self.proxies = Proxies(proxy, _environment_proxy)
+        self.proxies = proxies_of(Secret(proxy))
         self._adapter = _Adapter(verify, cert, connections)
 
     def send(self, request: Request, scope: SocketScope) -> requests.Response:
@@ -100,7 +101,7 @@ class _Adapter(HTTPAdapter):
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
         if proxy not in self.proxy_manager:
             if proxy.lower().startswith("https"):
-                proxy_kwargs["proxy_ssl_context"] = self.tls() if self._cert is None else _tls_context(self._verify)
+                proxy_kwargs["proxy_ssl_context"] = self.tls() if self._cert is None else tls_context(self._verify)
             manager = super().proxy_manager_for(proxy, **proxy_kwargs)
             is_socks = proxy.lower().startswith("socks")
             manager.pool_classes_by_scheme = socks_pool_classes() if is_socks else _POOL_CLASSES
@@ -134,11 +135,16 @@ class _Adapter(HTTPAdapter):
     def tls(self) -> Context:
         """The context of connections to servers."""
         if self._context is None:
-            self._context = _tls_context(self._verify, self._cert)
+            self._context = tls_context(self._verify, self._cert)
         return self._context
 
 
-def _tls_context(verify: Verify, cert: Cert = None) -> Context:
+def tls_context(verify: Verify, cert: Cert = None) -> Context:
+    """What a client with these options speaks TLS by; see `Transport` for them.
+
+    Raises:
+        InvalidRequestError: the bundle of certificates, or the client's own, is none.
+    """
     return _new_context(verify, cert) if isinstance(verify, bool | str) else BorrowedContext(verify)
 
 
@@ -191,7 +197,12 @@ def _environment_proxy(url: str) -> str | None:
 
 def environment_proxies() -> Proxies:
     """The environment's proxies, with the rules of this package: none for loopback, for one."""
-    return Proxies("", _environment_proxy)
+    return proxies_of(Secret(""))
+
+
+def proxies_of(proxy: Secret[str]) -> Proxies:
+    """The proxies of a client with this option; "" for the environment's."""
+    return Proxies(proxy.reveal(), _environment_proxy)
 
 
 def trusting_context() -> ssl.SSLContext:
