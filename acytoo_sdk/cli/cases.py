@@ -12,11 +12,6 @@ from .._secrets import Mask, without_credentials
 from ..errors import AcytooError, APIStatusError
 from .statuses import hint_of
 
-NAME_A_SERVER = (
-    "name a server of yours: --base-url URL, the variable ACYTOO_BASE_URL, or `acytoo config set base_url URL`; "
-    "`acytoo serve` starts one, and --local tries this without"
-)
-
 
 @dataclass(frozen=True)
 class Case:
@@ -63,8 +58,13 @@ class Case:
     @property
     def serve(self) -> str:
         """The command that starts a server at this very address."""
-        port = urlsplit(self.base_url).port or 80
-        return "acytoo serve" if port == 8000 else f"acytoo serve --port {port}"
+        host, port = peer_of(self.base_url).rsplit(":", 1)
+        options = [
+            "" if host in ("127.0.0.1", "localhost") else f" --host {host.strip('[]')}",
+            "" if port == "8000" else f" --port {port}",
+            " --tls-cert FILE" if self.base_url.startswith("https") else "",
+        ]
+        return f"acytoo serve{''.join(options)}"
 
     @property
     def base_without_path(self) -> str:
@@ -82,6 +82,7 @@ class Case:
     def certified(self) -> str:
         """An address that the server's certificate is for."""
         name = next(name for name in self.names if "*" not in name)
+        name = f"[{name}]" if ":" in name else name
         port = urlsplit(self.base_url).port
         return f"https://{name}{f':{port}' if port else ''}"
 
@@ -101,11 +102,6 @@ class Case:
     def hint(self) -> str:
         """What the error itself advises, in the words of the command line; "" for nothing."""
         return (hint_of(self.error) if isinstance(self.error, AcytooError) else None) or ""
-
-    @property
-    def gone(self) -> str:
-        """What to do where the default host does not answer."""
-        return f"this public host no longer answers: {NAME_A_SERVER}"
 
     def header(self, name: str) -> str:
         """The value of a header of the reply; "" for none."""

@@ -188,6 +188,7 @@ _NOT_TLS = "wrong version number|http request|packet length too long|unexpected 
 _unexpected = _is(UnexpectedReplyError)
 _error_reply = _is(UnexpectedReplyError, APIStatusError)
 
+_GONE = "this public host no longer answers: name a server of yours, --base-url URL; `acytoo serve` starts one"
 _KEY = "set the key: `acytoo config set key`, or the variable ACYTOO_KEY; for a password, ACYTOO_PASSWORD"
 _FRONT = "put `acytoo serve --upstream {0.upstream}` in front of it"
 _PROXY_SOURCE = "see --proxy, and HTTPS_PROXY and its like in the environment"
@@ -199,13 +200,17 @@ _CUT = "see the server's log; and does something between end replies early: a re
 # The first row that applies; so a row may take for granted that those above it do not.
 _ROWS = (
     # Settings
+    _Row(
+        _both(_is(InvalidRequestError), _says("^no server")),
+        "where there is none yet, `acytoo serve` starts one",
+    ),
     _Row(_both(_is(InvalidRequestError), _says("^verify names")), "--ca takes a file of certificates in PEM"),
     _Row(_both(_is(InvalidRequestError), _hint), "{0.hint}"),
     _Row(_is(InvalidRequestError), "mend what it names: an option of this command, a variable, or `acytoo config set`"),
     # The way there
     _Row(_both(_CONNECTING, _proxied, _by(socket.gaierror)), f"check the proxy's name: {_PROXY_SOURCE}"),
     _Row(_both(_CONNECTING, _proxied), f"is the proxy {{0.proxy}} running, and the right one? {_PROXY_SOURCE}"),
-    _Row(_both(_CONNECTING, _at_default_host), "{0.gone}"),
+    _Row(_both(_CONNECTING, _at_default_host), _GONE),
     _Row(_both(_in("name"), _errno(socket.EAI_AGAIN)), "no name server answers: is this machine online?"),
     _Row(_both(_in("name"), _by(TimeoutError)), "no name server answers: is this machine online, is a VPN wanted?"),
     _Row(_in("name"), "check the name for a slip: --base-url, or where it was taken from"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .._display.markdown import printable
+from .._display.characters import printable
 from .options import Flags, connection_options, terminal_options
 from .terminal import Terminal, encodable
 
@@ -57,44 +57,28 @@ def doctor(flags: Flags, terminal: Terminal, as_json: bool) -> None:
 def _examine(flags: Flags, report: Report, stack: ExitStack) -> int:
     """Takes every step; returns the exit status."""
     from ..errors import InvalidRequestError
-    from .cases import NAME_A_SERVER, Case
+    from .cases import Case
+    from .clients import client_of
     from .diagnoses import mend_of
     from .examination import Examination, Step
+    from .servers import settings_in_force
     from .statuses import USAGE
 
     refused: InvalidRequestError | None = None
     try:
-        from .clients import client_of, read_settings
-
-        settings = read_settings(flags, _local_server(flags, stack))
-        source = settings.found["base_url"].source
-        for sentence in settings.withheld:
-            report.terminal.tell(sentence)
-        if source == "default":
-            report.add(Step("server", False, "none is named", mend=NAME_A_SERVER))
-            return USAGE
+        settings = stack.enter_context(settings_in_force(flags, report.terminal))
         client = stack.enter_context(client_of(settings, retries=0))
     except InvalidRequestError as error:
         refused = error
     if refused is not None:
         report.add(Step("server", False, str(refused), mend=mend_of(Case(refused, "server"))))
         return USAGE
+    source = "--local" if flags.local else settings.found["base_url"].source
     report.add(Step("server", True, f"{client.options.base_url} ({source})"))
     examination = Examination(client)
     for step in examination.steps(report.begin):
         report.add(step)
     return examination.status
-
-
-def _local_server(flags: Flags, stack: ExitStack) -> str | None:
-    """The address of a server started for this one call, if one is wanted."""
-    if not flags.local:
-        return None
-    if "base_url" in flags.values:
-        raise click.UsageError("--local starts a server of its own: leave --base-url out")
-    from ..testing import FakeServer
-
-    return stack.enter_context(FakeServer()).url
 
 
 class Report:

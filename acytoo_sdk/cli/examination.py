@@ -17,7 +17,16 @@ from .._network.transport import proxies_of, tls_context
 from .._secrets import Mask, Secret
 from .._streams import retry as retry
 from .._streams.stream import Stream
-from ..errors import AcytooError, DecodeError, EmptyReplyError, ReplyTooLargeError
+from ..errors import (
+    AcytooError,
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    DecodeError,
+    EmptyReplyError,
+    ReplyTooLargeError,
+    UnexpectedReplyError,
+)
 from .cases import Case, peer_of
 from .diagnoses import BUFFERED, WHOLE, judge_arrival, mend_of
 from .probes import (
@@ -81,7 +90,7 @@ class _Asked:
     Attributes:
         stream: brings the reply.
         began: when it was asked, on the monotonic clock.
-        arrivals: when its pieces came, in seconds after the question.
+        arrivals: when its pieces came, in seconds after the question; without those of blanks alone.
         error: how it ended; None: well.
     """
 
@@ -94,8 +103,8 @@ class _Asked:
         """Reads on: so many pieces, or all. An error is kept."""
         try:
             while most is None or len(self.arrivals) < most:
-                next(self.stream)
-                self.arrivals.append(time.monotonic() - self.began)
+                if next(self.stream).strip() or not self.arrivals:  # blanks may have been held back, for a notice
+                    self.arrivals.append(time.monotonic() - self.began)
         except StopIteration:
             pass
         except AcytooError as error:
@@ -211,9 +220,10 @@ class Examination:
         self._asked.read(1)
         if self._asked.error is not None and not isinstance(self._asked.error, _OF_TEXT):
             raise self._asked.error
-        head = self._asked.stream.head
-        kind = (head.headers.get("content-type") if head else None) or "no content-type"
-        return _Seen(f"HTTP {head.status if head else '?'}, {self._mask.quote(kind)}")
+        kind = self._content_type
+        odd = "json" in kind.lower() and "the text is called JSON: if replies are no bare text, see --path"
+        status = head.status if (head := self._asked.stream.head) else 200
+        return _Seen(f"HTTP {status}, {kind}", mend=odd or None)
 
     def _read(self) -> _Seen:
         asked = self._reply
@@ -279,17 +289,27 @@ class Examination:
         return _Asked(stream, time.monotonic())
 
     def _told(self, error: AcytooError | ProbeError) -> str:
-        """What was seen of a failure; of a certificate, also what it says."""
+        """What was seen of a failure: which limit ran out, what a certificate says, what kind of reply it is."""
         said = self._mask.quote(str(error))
+        if isinstance(error, APITimeoutError) and (seconds := getattr(self._options.timeout, error.phase)):
+            return f"{said} ({seconds:g} s)"
+        if isinstance(error, APIStatusError | UnexpectedReplyError):
+            return f"{said}; {self._content_type}"
         if (certificate := self._certificate) is None:
             return said
         names = _listed(list(certificate.names)) or "no host"
         times = f"it holds from {_day(certificate.begins)} to {_day(certificate.ends)}"
         return self._mask.quote(f"{said.rstrip('.')}; {times}, for {names}, made by {certificate.issuer}")
 
+    @property
+    def _content_type(self) -> str:
+        """Of the reply to the last question."""
+        head = self._asked.stream.head if self._asked else None
+        return self._mask.quote(head.headers.get("content-type") or "no content-type") if head else "no head"
+
     def _case(self, error: BaseException, step: str) -> Case:
         plain = self._parts.scheme == "http" and not self._proxy and self._addresses
-        lost = step == "reply" and isinstance(error, AcytooError) and status_of(error) == CONNECTION
+        lost = step == "reply" and isinstance(error, APIConnectionError) and not isinstance(error, APITimeoutError)
         head = self._asked.stream.head if self._asked else None
         return Case(
             error,
