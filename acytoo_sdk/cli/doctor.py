@@ -50,7 +50,7 @@ def doctor(flags: Flags, terminal: Terminal, as_json: bool) -> None:
         steps = [vars(step) for step in report.steps]
         terminal.write_json({"ok": status == 0, "status": status, "summary": summary, "steps": steps})
     else:
-        terminal.write(f"{summary}\n")
+        report.end(summary)
     click.get_current_context().exit(status)
 
 
@@ -121,6 +121,10 @@ class Report:
         self._write((_TO_BEGIN if self._waits else "") + "".join(f"{line}\n" for line in lines))
         self._waits = False
 
+    def end(self, summary: str) -> None:
+        """Writes the last line."""
+        self._write("".join(f"{line}\n" for line in self._wrapped("", summary)))
+
     def leave(self) -> None:
         """Ends the line of a step that was interrupted."""
         if self._waits:
@@ -157,4 +161,6 @@ def _summary(steps: list[Step], status: int) -> str:
     if status != 0:
         return f"It fails at: {steps[-1].name} (exit status {status})."
     remarks = sum(step.mend is not None for step in steps)
-    return f"All is well{f', but see what could be better: {remarks}' if remarks else ''}."
+    if remarks:
+        return f"All is well; {'one thing' if remarks == 1 else f'{remarks} things'} could be better."
+    return "All is well."

@@ -163,7 +163,7 @@ class Examination:
                 seen = take()
             except (AcytooError, ProbeError) as error:
                 failed = error
-            seconds = time.monotonic() - began
+            seconds = round(time.monotonic() - began, 6)
             if failed is not None:  # out here: to be looked at, it must not be handled any more
                 self.status = status_of(failed) if isinstance(failed, AcytooError) else CONNECTION
                 yield Step(name, False, self._told(failed), seconds, mend_of(self._case(failed, name)))
@@ -176,7 +176,6 @@ class Examination:
 
     def _find_proxy(self) -> _Seen:
         self._proxy = Secret(self._proxies.address_for(self._url))
-        self._mask = Mask([*self._options.secrets, *self._proxies.secrets_for(self._url)])
         if not self._proxy:
             return _Seen("none", ok=None)
         return _Seen(f"{urlsplit(self._proxy.reveal()).scheme}://{self._proxy_peer}")
@@ -299,7 +298,7 @@ class Examination:
             return said
         names = _listed(list(certificate.names)) or "no host"
         times = f"it holds from {_day(certificate.begins)} to {_day(certificate.ends)}"
-        return self._mask.quote(f"{said.rstrip('.')}; {times}, for {names}, made by {certificate.issuer}")
+        return f"{said.rstrip('.')}; " + self._mask.quote(f"{times}, for {names}, made by {certificate.issuer}")
 
     @property
     def _content_type(self) -> str:

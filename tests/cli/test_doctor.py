@@ -99,7 +99,7 @@ def test_the_report_says_what_the_object_says() -> None:
         lines += [f"{'':17}better: {step['mend']}"] if step["mend"] else []
     assert done.status == 0
     assert without_times(done.stdout) == without_times("\n".join([*lines, report["summary"], ""]))
-    assert report["summary"] == "All is well, but see what could be better: 1."
+    assert report["summary"] == "All is well; one thing could be better."
 
 
 def without_times(text: str) -> str:
@@ -153,6 +153,32 @@ def test_a_name_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "check the name for a slip" in step["mend"]
 
 
+@pytest.mark.parametrize(
+    ("url", "proxy", "asked"),
+    [
+        ("http://chat.example", None, ("chat.example", 80)),
+        ("https://chat.example", None, ("chat.example", 443)),
+        ("https://chat.example:8443", None, ("chat.example", 8443)),
+        ("https://chat.example", "http://proxy.example", ("proxy.example", 80)),
+        ("http://chat.example", "https://proxy.example", ("proxy.example", 443)),
+        ("http://chat.example", "socks5h://proxy.example", ("proxy.example", 1080)),
+    ],
+)
+def test_the_name_that_is_looked_up_is_that_of_the_first_connection(
+    url: str, proxy: str | None, asked: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names: list[tuple[object, ...]] = []
+
+    def nobody(*arguments: object, **more: object) -> list[Any]:
+        names.append(arguments)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nobody)
+    with Client(url, proxy=proxy) as client:
+        assert [step.ok for step in Examination(client).steps()] == [None if proxy is None else True, False]
+    assert names == [asked]
+
+
 def test_a_name_that_no_host_can_have() -> None:
     with pytest.raises(ProbeError, match=r"^a\.\.example can be no host's name$"):
         resolve("a..example", 80, limit=20)
@@ -190,6 +216,19 @@ def test_each_address_is_tried_and_named(monkeypatch: pytest.MonkeyPatch, closed
         _, report = doctor(f"http://localhost:{port}")
     saw = seen(report, "connection")["saw"]
     assert re.fullmatch(f"127.0.0.1:{closed_port} Connection refused; 127.0.0.1:{port} in .*", saw)
+
+
+def test_tls_is_spoken_with_the_address_that_answered(
+    monkeypatch: pytest.MonkeyPatch, closed_port: int, trust: Trust
+) -> None:
+    with trust.server() as server:
+        port = int(server.url.rpartition(":")[2])
+
+        def two(*arguments: object, **more: object) -> list[Any]:
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", each)) for each in (closed_port, port)]
+
+        monkeypatch.setattr(socket, "getaddrinfo", two)
+        assert doctor(server.url, "--ca", trust.bundle)[0].status == 0
 
 
 def test_the_connection_that_the_doctor_makes_asks_nothing() -> None:
@@ -409,6 +448,7 @@ def test_each_fault_has_its_step_its_status_and_its_mend(
     with FakeServer(WORDS, pause=0, faults=[fault]) as server:
         ended, last = failed(server.url)
         assert len(server.requests) == 1
+        assert server.connections == (3 if status == 3 else 2), "who gave no reply may have been asked in the plain"
     assert (ended, last["name"]) == (status, step)
     assert saw in last["saw"]
     assert mend in last["mend"]
