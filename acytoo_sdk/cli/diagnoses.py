@@ -191,7 +191,7 @@ _error_reply = _is(UnexpectedReplyError, APIStatusError)
 _GONE = "this public host no longer answers: name a server of yours, --base-url URL; `acytoo serve` starts one"
 _KEY = "set the key: `acytoo config set key`, or the variable ACYTOO_KEY; for a password, ACYTOO_PASSWORD"
 _FRONT = "put `acytoo serve --upstream {0.upstream}` in front of it"
-_PROXY_SOURCE = "see --proxy, and HTTPS_PROXY and its like in the environment"
+_PROXY_SOURCE = "see --proxy, the settings, and HTTPS_PROXY and its like"
 _OWN_CERTIFICATE = "it wants a certificate of yours, which this command has none of: in a program, Client(cert=...)"
 _CHALLENGED = "this site asks browsers to prove themselves, which no program can: name the address of its API"
 _COMPRESSED = "have the server, or what stands in front of it, not compress this endpoint"
@@ -204,7 +204,10 @@ _ROWS = (
         _both(_is(InvalidRequestError), _says("^no server")),
         "where there is none yet, `acytoo serve` starts one",
     ),
-    _Row(_both(_is(InvalidRequestError), _says("^verify names")), "--ca takes a file of certificates in PEM"),
+    _Row(
+        _both(_is(InvalidRequestError), _says("names no (file or folder|bundle)")),
+        "--ca takes a file of certificates in PEM",
+    ),
     _Row(_both(_is(InvalidRequestError), _hint), "{0.hint}"),
     _Row(_is(InvalidRequestError), "mend what it names: an option of this command, a variable, or `acytoo config set`"),
     # The way there

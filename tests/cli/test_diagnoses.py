@@ -103,10 +103,11 @@ PAGE = "<!DOCTYPE html><html><title>Welcome</title>"
         # Settings
         (case(InvalidRequestError("no server: pass"), "server"), "`acytoo serve` starts one"),
         (case(InvalidRequestError("verify names no bundle"), "TLS"), "--ca takes a file of certificates in PEM"),
+        (case(InvalidRequestError("--ca names no file or folder"), "server"), "--ca takes a file of certificates"),
         (case(InvalidRequestError("socks", hint="pip install it"), "proxy"), "pip install it"),
         (case(InvalidRequestError("temperature"), "server"), "mend what it names"),
         # The way there
-        (case(caused(NO_NAME), "name", **PROXY), "check the proxy's name: see --proxy, and HTTPS_PROXY"),
+        (case(caused(NO_NAME), "name", **PROXY), "check the proxy's name: see --proxy, the settings"),
         (case(caused(REFUSED), "connection", **PROXY), "is the proxy proxy.example:3128 running"),
         (case(caused(NO_NAME), "name", base_url="https://chat.acytoo.com"), "this public host no longer answers"),
         (case(caused(REFUSED), "connection", base_url="https://chat.acytoo.com"), "this public host no longer"),

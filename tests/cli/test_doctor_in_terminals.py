@@ -73,11 +73,14 @@ def test_ctrl_c_ends_the_wait_for_a_name() -> None:
     )
     command = [sys.executable, "-c", code, "doctor", "--base-url", "http://chat.example"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        while process.stdout.readline() != "asked\n":
-            pass
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        try:
+            assert process.stdout is not None
+            while process.stdout.readline() not in ("asked\n", ""):
+                pass
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert (process.returncode, out, err) == (130, "", "")
 
 
