@@ -210,7 +210,7 @@ def test_each_address_is_tried_and_named(monkeypatch: pytest.MonkeyPatch, closed
 
         def two(*arguments: object, **more: object) -> list[Any]:
             kind = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
-            return [(*kind, ("127.0.0.1", closed_port)), (*kind, ("127.0.0.1", port)), (*kind, ("127.0.0.1", port))]
+            return [(*kind, ("127.0.0.1", each)) for each in (closed_port, closed_port, port, port)]
 
         monkeypatch.setattr(socket, "getaddrinfo", two)
         _, report = doctor(f"http://localhost:{port}")
@@ -542,7 +542,7 @@ def test_the_second_question_may_fail() -> None:
 
 def test_a_server_that_buffers() -> None:
     def after_a_silence(chat: dict[str, Any]) -> Iterator[str]:
-        time.sleep(1.0)
+        time.sleep(0.8)
         yield from ["one\n", "two\n", "three\n"]
 
     with FakeServer(after_a_silence, pause=0.003) as server:
@@ -556,7 +556,7 @@ def test_a_server_that_buffers() -> None:
 def test_a_model_that_has_to_be_loaded_first_does_not_buffer() -> None:
     def loading(chat: dict[str, Any]) -> Iterator[str]:
         if "120" not in str(chat):
-            time.sleep(1.0)
+            time.sleep(0.8)
         yield from WORDS
 
     with FakeServer(loading, pause=0.02) as server:
@@ -610,3 +610,9 @@ def test_control_characters_of_the_server_are_not_written() -> None:
     with FakeServer(faults=[Fault.json_error("\x1b]0;owned\x07 \u202e")]) as server:
         done = acytoo("doctor", "--base-url", server.url)
     assert not re.search("[\x1b\x07\u202e]", done.stdout)
+
+
+def test_control_characters_of_a_setting_are_not_written() -> None:
+    with FakeServer(faults=[Fault.empty()]) as server:
+        done = acytoo("doctor", "--base-url", server.url, "-m", "a\x1b[2Jb")
+    assert "does it know the model a\ufffd[2Jb?" in done.stdout

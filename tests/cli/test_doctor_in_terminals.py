@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
 import sys
 
 import pytest
-from programs import in_terminal
+from programs import PROGRAM, in_terminal
 
 from acytoo_sdk.testing import FakeServer, Fault, Gate
 
@@ -23,7 +24,7 @@ def closed_port() -> int:
 
 def test_on_a_terminal_each_line_stands_there_as_soon_as_its_step_is_done() -> None:
     gate = Gate()
-    with FakeServer(WORDS, pause=0, gate=gate) as server, in_terminal("doctor", "--base-url", server.url) as screen:
+    with FakeServer(WORDS, gate=gate) as server, in_terminal("doctor", "--base-url", server.url) as screen:
         screen.wait_for("...   reply")
         assert screen.lines[4:] == ["-     TLS        http has none", "...   reply"]
         gate.release()
@@ -54,6 +55,29 @@ def test_lines_break_at_words_and_addresses_stay_whole(columns: int, indent: int
     assert all(len(line) <= columns for line in screen.lines)
 
 
+def test_an_address_is_never_broken(closed_port: int) -> None:
+    url = f"http://127.0.0.1:{closed_port}/a-path-that-is-longer-than-the-screen-is-wide"
+    with in_terminal("doctor", "--base-url", url, columns=30) as screen:
+        assert screen.wait() == 3
+    assert f"\r\n      {url}\r\n" in screen.written
+
+
+def test_in_a_pipe_each_line_comes_as_soon_as_its_step_is_done() -> None:
+    gate = Gate()
+    with FakeServer(WORDS, gate=gate) as server:
+        command = [*PROGRAM, "doctor", "--base-url", server.url]
+        env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
+            try:
+                assert process.stdout is not None
+                lines = [process.stdout.readline() for _ in range(5)]
+                assert lines[-1] == "-     TLS        http has none\n"
+                gate.open()
+                assert process.stdout.read().endswith("\nAll is well.\n")
+            finally:
+                process.kill()
+
+
 @pytest.mark.parametrize("form", [[], ["--json"]])
 def test_ctrl_c_ends_it_at_once(form: list[str]) -> None:
     with FakeServer(faults=[Fault.no_head()]) as server:
@@ -62,6 +86,7 @@ def test_ctrl_c_ends_it_at_once(form: list[str]) -> None:
             screen.send("\x03")
             assert screen.wait() == 130
         assert "Traceback" not in screen.written
+        assert screen.written.endswith("^C" if form else "\r\n"), "the shell begins a line of its own"
         server.wait_until(lambda: server.open_connections == 0)
 
 
