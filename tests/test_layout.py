@@ -36,9 +36,12 @@ ORDER = """
     server.sse  server.error_objects  server.chunks  server.completions
     server.alarm  server.upstream  server.offline  server.log  server.endings  server.listener  server.app
     server.program  server
-    cli.statuses  cli.terminal  cli.code_block  cli.report  cli.outputs  cli.waiting  cli.prompt  cli.verbs
+    cli.statuses  cli.verbs
+    cli.terminal  cli.waiting  cli.markdown  cli.growing  cli.screen  cli.live
+    cli.code_block  cli.report  cli.outputs  cli.prompt
     cli.settings  cli.settings_file  cli.options  cli.clients  cli.settings_changes  cli.servers
-    cli.ask  cli.config  cli.serve  cli.app  cli  __main__
+    cli.cases  cli.diagnoses  cli.probes  cli.examination
+    cli.ask  cli.doctor  cli.config  cli.serve  cli.app  cli  __main__
 """.split()  # noqa: SIM905
 SANS_IO = ORDER[: ORDER.index("protocol") + 1]
 # The same of the server: what comes in, what goes out, and what an upstream says.
@@ -52,12 +55,13 @@ DOORS = {
     "aiohttp": {"server.upstream", "server.listener", "server.app"},  # its client, its server, and what is answered
     "anyio": {"_streams.waker", "server.upstream", "server.app"},  # the server's limits
     # A command is declared in its own file.
-    "click": {"cli", "cli.app", "cli.verbs", "cli.options", "cli.ask", "cli.config", "cli.serve"},
-    "rich": {"cli.terminal", "cli.waiting"},
+    "click": {"cli", "cli.app", "cli.verbs", "cli.options", "cli.ask", "cli.config", "cli.doctor", "cli.serve"},
+    # Texts with styles, and what a terminal can show.
+    "rich": {"cli.terminal", "cli.waiting", "cli.markdown", "cli.growing", "cli.screen", "cli.live"},
     "platformdirs": {"cli.settings_file"},
     "tomlkit": {"cli.settings_file"},
-    # Its parser, and what it has to learn; the command line looks for code.
-    "markdown_it": {"_display.markdown", "_display.formulas", "cli.code_block"},
+    # Its parser, and what it has to learn; for a terminal, and to find code.
+    "markdown_it": {"_display.markdown", "_display.formulas", "cli.markdown", "cli.growing", "cli.code_block"},
     "pygments": {"_display.code"},
     "IPython": {"_display.output", "notebook"},  # what a notebook shows, and what is typed there
 }
