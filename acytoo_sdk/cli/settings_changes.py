@@ -16,7 +16,7 @@ from .settings import SETTINGS, Setting, Tables, check_move, near, of_file
 from .settings_file import change_file, put, read_file, take_out
 
 if TYPE_CHECKING:
-    from tomlkit import TOMLDocument
+    from .settings_file import TOMLDocument
 
 _HEADER = re.compile(r"[\w.-]+", re.ASCII)
 

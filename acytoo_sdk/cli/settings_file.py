@@ -20,7 +20,7 @@ from .._secrets import Secret, clears_frames
 from ..errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from tomlkit import TOMLDocument
+    from tomlkit import TOMLDocument as TOMLDocument  # for whoever changes one
 
 _FOLDER, _FILE = "acytoo", "config.toml"
 _MOST_LINKS = 40  # as many as Linux follows
