@@ -14,9 +14,9 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from ..protocol import Message
+from .characters import printable
 from .code import escaped, highlighted
 from .formulas import add_formulas
-from .characters import printable
 from .tex import is_allowed
 
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ class _Group(click.Group):
         own, rest = args[:index], args[index:]
         if ctx.resilient_parsing or rest[:1] in _AS_VERBS:
             return super().parse_args(ctx, args)
-        if rest[:1] == ["help"] and not {*rest[1:]} - {*VERBS} or (not rest and _on_terminal()):
+        if (rest[:1] == ["help"] and not {*rest[1:]} - {*VERBS}) or (not rest and _on_terminal()):
             return super().parse_args(ctx, [*own, *rest[1:2], "--help"])
         if rest and not rest[0].startswith("-"):
             refuse_near_miss(tuple(rest))

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 import click
 
 from .clients import client_of
-
 from .options import Flags, connection_options, terminal_options
 from .outputs import Output, output_of
 from .prompt import read_prompt
@@ -95,9 +94,7 @@ def _ask(
                 _tell(output.stream, ended_by, terminal, verbose=verbose, stats=stats)
 
 
-def _tell(
-    stream: Stream, error: BaseException | None, terminal: Terminal, *, verbose: bool, stats: bool
-) -> None:
+def _tell(stream: Stream, error: BaseException | None, terminal: Terminal, *, verbose: bool, stats: bool) -> None:
     if verbose:
         terminal.tell_lines("< ", reply_lines(stream, error))
     if stream.notice:

@@ -11,6 +11,7 @@ from .._checks import check_verify
 from .._client import Client
 from .._options import RetryPolicy, Timeout
 from .._secrets import MASK, Secret, clears_frames, header_secrets, without_credentials
+from .._wire.payloads import WITHOUT_SECRETS
 from ..errors import InvalidRequestError
 from .options import Flags
 from .settings import PROFILE_VARIABLE, SETTINGS, Found, Settings, Tables, merge, of_environment, of_file, of_flags
@@ -69,6 +70,8 @@ def client_of(settings: Settings, *, shown: bool = False, retries: int | None = 
     Raises:
         InvalidRequestError: a value is not usable, or the command yields no key.
     """
+    if settings["payload"] in WITHOUT_SECRETS:
+        _check_no_secret(settings)
     return Client(
         settings["base_url"],
         path=settings["path"],
@@ -83,6 +86,16 @@ def client_of(settings: Settings, *, shown: bool = False, retries: int | None = 
         proxy=_proxy(settings["proxy"], shown=shown),
         verify=True if settings["ca"] is None else check_verify(settings.found["ca"].place, settings["ca"]),
     )
+
+
+def _check_no_secret(settings: Settings) -> None:
+    """Refuses a secret for which the format has no place."""
+    for name in ("key", "key_command", "password"):
+        if settings[name]:
+            raise InvalidRequestError(
+                f"{settings.found[name].place} is set, and the payload {settings['payload']} has no place for it: what "
+                "is to be sent stands in a header, see `acytoo config set headers.authorization`"
+            )
 
 
 def _limits(total: float | None) -> Timeout:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from subprocess import PIPE, run
+from subprocess import run
 from typing import Any
 
 import pexpect
@@ -36,9 +36,7 @@ def acytoo(*arguments: str, stdin: str | bytes = "", env: Mapping[str, str] | No
     return Done(result.exit_code, result.stdout, result.stderr)
 
 
-def program(
-    *arguments: str, stdin: bytes = b"", env: Mapping[str, str] | None = None, through_shell: str = ""
-) -> Done:
+def program(*arguments: str, stdin: bytes = b"", env: Mapping[str, str] | None = None, through_shell: str = "") -> Done:
     """Runs the command as a program.
 
     Args:
@@ -50,9 +48,7 @@ def program(
     command = [*PROGRAM, *arguments]
     if through_shell:
         command = ["sh", "-c", f'exec "$@" {through_shell}', "sh", *command]
-    done = run(
-        command, input=stdin, env={**os.environ, **(env or {})}, stdout=PIPE, stderr=PIPE, timeout=30, check=False
-    )
+    done = run(command, input=stdin, env={**os.environ, **(env or {})}, capture_output=True, timeout=30, check=False)
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
@@ -84,6 +80,11 @@ class Screen:
         ]
         return [*above, *self.lines]
 
+    @property
+    def cursor(self) -> tuple[int, int]:
+        """Its column and its line, from 0 on."""
+        return self._screen.cursor.x, self._screen.cursor.y
+
     def wait_for(self, is_there: str | Callable[[Screen], object]) -> None:
         """Waits until a text stands on the screen, or something else is true of it."""
         while not (is_there in "\n".join(self.lines) if isinstance(is_there, str) else is_there(self)):
@@ -95,11 +96,8 @@ class Screen:
 
     def wait(self) -> int:
         """Waits for the end; returns the exit status."""
-        while True:
-            try:
-                self._feed(self.process.read_nonblocking(size=4096, timeout=20))
-            except pexpect.EOF:
-                break
+        with suppress(pexpect.EOF):
+            self.wait_for(lambda screen: False)
         self.process.close()
         return int(self.process.exitstatus if self.process.exitstatus is not None else -self.process.signalstatus)
 

@@ -69,6 +69,15 @@ def test_secrets_come_from_the_environment() -> None:
         assert (sent(server)["key"], sent(server)["password"]) == ("k1", "p1")
 
 
+def test_a_key_that_the_payload_has_no_place_for_is_refused() -> None:
+    with FakeServer() as server:
+        env = {"ACYTOO_BASE_URL": server.url, "ACYTOO_KEY": "sesame"}
+        done = acytoo("ask", "--payload", "ai-sdk", "Hi", env=env)
+        assert server.connections == 0
+    assert done.status == 2
+    assert done.stderr.startswith("Error: ACYTOO_KEY is set, and the payload ai-sdk has no place for it")
+
+
 def test_retries_are_the_further_attempts() -> None:
     with FakeServer(faults=[Fault.status(503, retry_after=0)] * 3) as server:
         assert acytoo("ask", "--base-url", server.url, "--retries", "0", "Hi").status == 1
@@ -151,7 +160,8 @@ def test_pieces_are_shown_as_they_arrive() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "shown"), [("one", "one\n"), ("one\n", "one\n"), ("a\x1b[31m\u202e\r\n**b**", "a\x1b[31m\u202e\r\n**b**\n")]
+    ("reply", "shown"),
+    [("one", "one\n"), ("one\n", "one\n"), ("a\x1b[31m\u202e\r\n**b**", "a\x1b[31m\u202e\r\n**b**\n")],
 )
 @pytest.mark.parametrize("options", [[], ["--raw"], ["--no-stream"]])
 def test_a_pipe_gets_the_reply_as_it_is_and_one_line_end(reply: str, shown: str, options: list[str]) -> None:

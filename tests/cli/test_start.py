@@ -33,7 +33,12 @@ def test_what_asks_for_nothing_imports_nothing_heavy(arguments: list[str]) -> No
 
 @pytest.mark.parametrize(
     ("line", "expected"),
-    [("acytoo ", "doctor"), ("acytoo co", "config"), ("acytoo ask --te", "--temperature"), ("acytoo ask --payload ", "ai-sdk")],
+    [
+        ("acytoo ", "doctor"),
+        ("acytoo co", "config"),
+        ("acytoo ask --te", "--temperature"),
+        ("acytoo ask --payload ", "ai-sdk"),
+    ],
 )
 def test_words_are_completed_for_bash(line: str, expected: str) -> None:
     words = line.split(" ")

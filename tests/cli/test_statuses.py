@@ -30,9 +30,9 @@ def hints() -> Iterator[str]:
             continue
         tree = ast.parse(path.read_text("utf-8"))
         for node in ast.walk(tree):
-            if isinstance(node, ast.keyword) and node.arg == "hint":
-                yield from texts(node.value)
-            elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "hint":
+            if (isinstance(node, ast.keyword) and node.arg == "hint") or (
+                isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "hint"
+            ):
                 yield from texts(node.value)
             elif isinstance(node, ast.Assign | ast.AnnAssign) and "_STATUS_RULES" in ast.unparse(node).split("=")[0]:
                 yield from texts(node)

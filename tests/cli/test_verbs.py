@@ -42,7 +42,8 @@ def test_help_may_be_asked_for_as_a_verb() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["what is a chat"], ["what", "is up"], ["-m", "tiny", "Hi"], ["--color", "never", "Hi"], ["Hi", "ask"]]
+    "arguments",
+    [["what is a chat"], ["what", "is up"], ["-m", "tiny", "Hi"], ["--color", "never", "Hi"], ["Hi", "ask"]],
 )
 def test_what_begins_with_no_verb_is_a_prompt(arguments: list[str]) -> None:
     with FakeServer("Hello!", pause=0) as server:
@@ -90,5 +91,5 @@ def test_words_of_prompts_are_no_near_misses() -> None:
         how i if in is list make my name plan please say should show sing suggest summarize tell test that the there
         think this to translate use was we were what when where which who why will with would write you your
         что привет 你好 ¿qué
-    """.split()
+    """.split()  # noqa: SIM905
     assert [(word, verb) for word in prompts for verb in VERBS if is_near_miss(word, verb)] == []
