@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -48,4 +49,25 @@ def test_shell_blocks_are_the_install_the_tests_and_the_command() -> None:
     first, tests, command = blocks("bash")
     assert "acytoo ask --local" in first
     assert "-m pytest" in tests
-    assert "acytoo ask" in command
+    assert "acytoo --local" in command
+
+
+def test_the_lines_for_the_terminal_run_as_they_stand_there(tmp_path: Path) -> None:
+    lines = blocks("bash")[2].splitlines()
+    assert lines[0] == ". .venv/bin/activate"
+    program = f'acytoo() {{ "{sys.executable}" -W error -X utf8 -m acytoo_sdk "$@"; }}'
+    env = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path / "config"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\n".join([program, *lines[1:]])],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=50,
+        check=False,
+        cwd=tmp_path,
+        env=env,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1)
+    assert done.stderr.startswith("base_url is set in ")
+    for shown in ("You said: Привет, как дела?", "POST http://127.0.0.1:", "first piece after", "http://127.0.0.1:8000"):
+        assert shown in done.stdout
