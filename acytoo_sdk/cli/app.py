@@ -38,7 +38,7 @@ class _Group(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         index = self._end_of_own_options(ctx, args)
         own, rest = args[:index], args[index:]
-        if ctx.resilient_parsing or rest[:1] in _AS_VERBS:
+        if ctx.resilient_parsing or rest[:1] in _AS_VERBS or index > len(args):
             return super().parse_args(ctx, args)
         if (rest[:1] == ["help"] and not {*rest[1:]} - {*VERBS}) or (not rest and _on_terminal()):
             return super().parse_args(ctx, [*own, *rest[1:2], "--help"])
@@ -52,7 +52,7 @@ class _Group(click.Group):
         index = 0
         while index < len(args) and (option := own.get(args[index].partition("=")[0])) is not None:
             if isinstance(option, click.Option) and option.is_flag:
-                return 0  # `--help` or `--version`: nothing else counts
+                break  # `--help` or `--version`: nothing else counts
             index += 1 if "=" in args[index] else 2
         return index
 

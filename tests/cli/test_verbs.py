@@ -41,6 +41,15 @@ def test_help_may_be_asked_for_as_a_verb() -> None:
     assert acytoo("help", "me", "--local").stdout == "You said: help me (model gpt-3.5-turbo, 1 message)\n"
 
 
+def test_options_before_the_verb_are_those_of_all_verbs() -> None:
+    assert acytoo("--color", "never", "--help") == acytoo("--help")
+    assert acytoo("--color=never", "--version") == acytoo("--version")
+    assert acytoo("--color", "never", "ask", "--help") == acytoo("ask", "--help")
+    missing = acytoo("--profile")
+    assert missing.status == 2
+    assert "Option '--profile' requires an argument" in missing.stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["what is a chat"], ["what", "is up"], ["-m", "tiny", "Hi"], ["--color", "never", "Hi"], ["Hi", "ask"]],
