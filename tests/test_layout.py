@@ -41,7 +41,9 @@ ORDER = """
     cli.code_block  cli.report  cli.outputs  cli.prompt
     cli.settings  cli.settings_file  cli.options  cli.clients  cli.settings_changes  cli.servers
     cli.cases  cli.diagnoses  cli.probes  cli.examination
-    cli.ask  cli.doctor  cli.config  cli.serve  cli.app  cli  __main__
+    cli.interrupts  cli.keyboard  cli.clipboard  cli.chat_commands  cli.talk  cli.chat_output
+    cli.plain_lines  cli.line_history  cli.line_editor
+    cli.ask  cli.chat  cli.doctor  cli.config  cli.serve  cli.app  cli  __main__
 """.split()  # noqa: SIM905
 SANS_IO = ORDER[: ORDER.index("protocol") + 1]
 # The same of the server: what comes in, what goes out, and what an upstream says.
@@ -55,10 +57,21 @@ DOORS = {
     "aiohttp": {"server.upstream", "server.listener", "server.app"},  # its client, its server, and what is answered
     "anyio": {"_streams.waker", "server.upstream", "server.app"},  # the server's limits
     # A command is declared in its own file.
-    "click": {"cli", "cli.app", "cli.verbs", "cli.options", "cli.ask", "cli.config", "cli.doctor", "cli.serve"},
+    "click": {
+        "cli",
+        "cli.app",
+        "cli.verbs",
+        "cli.options",
+        "cli.ask",
+        "cli.chat",
+        "cli.config",
+        "cli.doctor",
+        "cli.serve",
+    },
+    "prompt_toolkit": {"cli.line_editor"},
     # Texts with styles, and what a terminal can show.
     "rich": {"cli.terminal", "cli.waiting", "cli.markdown", "cli.growing", "cli.screen", "cli.live"},
-    "platformdirs": {"cli.settings_file"},
+    "platformdirs": {"cli.settings_file", "cli.chat"},  # the folders of the user
     "tomlkit": {"cli.settings_file"},
     # Its parser, and what it has to learn; for a terminal, and to find code.
     "markdown_it": {"_display.markdown", "_display.formulas", "cli.markdown", "cli.growing", "cli.code_block"},

@@ -1,0 +1,134 @@
+"""`acytoo chat`: a conversation at the terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+
+import click
+
+from ..errors import InvalidRequestError
+from .options import Flags, connection_options, terminal_options
+from .terminal import Terminal
+
+if TYPE_CHECKING:
+    from .chat_output import ChatOutput
+    from .interrupts import Interrupts
+    from .talk import Talk
+
+
+class _Reader(Protocol):
+    """Where lines come from."""
+
+    @property
+    def keys(self) -> str:
+        """What the keys do."""
+
+    def read_line(self) -> str:
+        """Waits for a line; EOFError is the end."""
+
+
+@click.command()
+@connection_options()
+@click.option("--raw", is_flag=True, help="Show replies as they are, not as Markdown.")
+@click.option("--load", type=click.Path(), metavar="FILE", help="Go on with the conversation in a file.")
+@click.option("--save", type=click.Path(), metavar="FILE", help="Write the conversation after each of its turns.")
+@terminal_options
+def chat(*, flags: Flags, terminal: Terminal, raw: bool, load: str | None, save: str | None) -> None:
+    """Holds a conversation. /help there lists what can be done.
+
+    Ctrl-C stops an answer, Ctrl-D leaves. What you type is kept for the next time, and can be had again by the arrow
+    keys.
+
+    \b
+    Examples:
+      acytoo chat --local
+      acytoo chat --system 'Be brief.' --save talk.json
+      acytoo chat --load talk.json --save talk.json    go on with it
+    """
+    if sys.stdin is None or not (sys.stdin.isatty() and terminal.shows):
+        raise click.UsageError("a conversation needs a terminal; where there is none: acytoo ask")
+    from .chat_output import ChatOutput
+    from .clients import client_of
+    from .interrupts import Interrupts
+    from .servers import settings_in_force
+    from .talk import Talk
+
+    with settings_in_force(flags, terminal) as settings:
+        if settings["payload"] == "prompt":
+            raise click.UsageError("--payload prompt sends one text, and no conversation: acytoo ask sends one")
+        is_new = _begins_file(load, save)
+        system = settings["system"] if load is None or is_new else None
+        with client_of(settings) as client, Interrupts() as interrupts:
+            conversation = client.conversation(
+                system=system, model=settings["model"] if "model" in flags.values else None
+            )
+            peer = urlsplit(settings["base_url"]).netloc
+            output = ChatOutput(terminal, interrupts, peer=peer, raw=raw)
+            reader = _reader(terminal, interrupts)
+            talk = Talk(client, conversation, output, keys=reader.keys, file=save)
+            output.tell(f"{talk.model or 'A model'} at {settings['base_url']}. /help helps, Ctrl-D leaves.")
+            if is_new:
+                output.tell(f"{load} is not there yet: it begins now.")
+            elif load is not None:
+                _load(talk, load, interrupts)
+                if "system" in flags.values:
+                    conversation.system = settings["system"]
+            _hold(talk, reader, output, interrupts)
+
+
+def _begins_file(load: str | None, save: str | None) -> bool:
+    """Whether the file to go on with does not exist yet, as at the first of many times.
+
+    Raises:
+        click.UsageError: a file would be lost.
+    """
+    from .talk import holds_something
+
+    is_same = load is not None and save is not None and os.path.realpath(load) == os.path.realpath(save)
+    if save is not None and not is_same and holds_something(save):
+        raise click.UsageError(f"{save} is there already: to go on with it, --load it as well")
+    return is_same and not os.path.lexists(str(load))
+
+
+def _load(talk: Talk, path: str, interrupts: Interrupts) -> None:
+    try:
+        with interrupts.raising():
+            talk.load(path)
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _reader(terminal: Terminal, interrupts: Interrupts) -> _Reader:
+    """What reads lines, as far as the terminal goes along."""
+    if not terminal.is_live:
+        from .plain_lines import PlainLines
+
+        return PlainLines(terminal, interrupts)
+    from platformdirs import user_state_path
+
+    from .line_editor import LineEditor
+    from .line_history import LineHistory
+    from .talk import COMMANDS
+
+    history = LineHistory(user_state_path("acytoo") / "history")
+    return LineEditor(history, [command.name for command in COMMANDS], interrupts, tell=terminal.tell)
+
+
+def _hold(talk: Talk, reader: _Reader, output: ChatOutput, interrupts: Interrupts) -> None:
+    """Leads the conversation, line by line, up to its end."""
+    while not talk.is_over:
+        try:
+            line = reader.read_line()
+        except EOFError:
+            break
+        except InvalidRequestError as error:
+            output.fail(str(error))
+            continue
+        interrupts.forget()
+        talk.receive(line)
+        if line.strip() and not talk.is_over:
+            output.write("\n")
+    talk.end()

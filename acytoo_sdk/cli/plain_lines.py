@@ -1,0 +1,44 @@
+"""Lines of input where no escape code may be written: the terminal's own line editing."""
+
+from __future__ import annotations
+
+from ..errors import InvalidRequestError
+from .interrupts import Interrupts
+from .terminal import Terminal
+
+PROMPT = "> "
+
+
+class PlainLines:
+    """Reads lines as they come.
+
+    Args:
+        terminal: the command's.
+        interrupts: Ctrl-C drops the line.
+    """
+
+    keys = "Ctrl-C stops an answer, or drops the line; Ctrl-D leaves."
+    """What the keys do, for who asks for help."""
+
+    def __init__(self, terminal: Terminal, interrupts: Interrupts) -> None:
+        self._terminal, self._interrupts = terminal, interrupts
+
+    def read_line(self) -> str:
+        """Waits for a line; "" for one that was dropped.
+
+        Raises:
+            EOFError: Ctrl-D.
+            InvalidRequestError: what was typed is not text.
+        """
+        try:
+            with self._interrupts.raising():
+                self._terminal.write(PROMPT)
+                return input()
+        except KeyboardInterrupt:
+            self._terminal.write("\n")
+            return ""
+        except EOFError:
+            self._terminal.write("\n")
+            raise
+        except UnicodeDecodeError as error:
+            raise InvalidRequestError(f"What was typed is not {error.encoding.upper()}") from error
