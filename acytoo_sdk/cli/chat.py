@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
@@ -53,6 +54,7 @@ def chat(*, flags: Flags, terminal: Terminal, raw: bool, load: str | None, save:
     from .chat_output import ChatOutput
     from .clients import client_of
     from .interrupts import Interrupts
+    from .keyboard import quiet_keyboard
     from .servers import settings_in_force
     from .talk import Talk
 
@@ -76,7 +78,8 @@ def chat(*, flags: Flags, terminal: Terminal, raw: bool, load: str | None, save:
                 _load(talk, load, interrupts)
                 if "system" in flags.values:
                     conversation.system = settings["system"]
-            _hold(talk, reader, output, interrupts)
+            with quiet_keyboard() if terminal.is_live else nullcontext():
+                _hold(talk, reader, output)
 
 
 def _begins_file(load: str | None, save: str | None) -> bool:
@@ -117,7 +120,7 @@ def _reader(terminal: Terminal, interrupts: Interrupts) -> _Reader:
     return LineEditor(history, [command.name for command in COMMANDS], interrupts, tell=terminal.tell)
 
 
-def _hold(talk: Talk, reader: _Reader, output: ChatOutput, interrupts: Interrupts) -> None:
+def _hold(talk: Talk, reader: _Reader, output: ChatOutput) -> None:
     """Leads the conversation, line by line, up to its end."""
     while not talk.is_over:
         try:
@@ -127,7 +130,6 @@ def _hold(talk: Talk, reader: _Reader, output: ChatOutput, interrupts: Interrupt
         except InvalidRequestError as error:
             output.fail(str(error))
             continue
-        interrupts.forget()
         talk.receive(line)
         if line.strip() and not talk.is_over:
             output.write("\n")

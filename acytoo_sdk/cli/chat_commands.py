@@ -67,7 +67,7 @@ def find_command(text: str, commands: Sequence[Command[T]]) -> tuple[Command[T],
     """
     word, argument = re.fullmatch(r"/(\S*)\s*(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
     for command in commands:
-        if word in (command.name, command.again):
+        if word and word in (command.name, command.again):
             return command, command.checked(argument.rstrip())
     names = [command.name for command in commands]
     begun = [name for name in names if word and name.startswith(word.lower())]

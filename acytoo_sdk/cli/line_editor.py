@@ -52,7 +52,7 @@ class LineEditor:
             completer=_Commands(commands),
             complete_while_typing=False,
             complete_style=CompleteStyle.READLINE_LIKE,  # takes no room below the prompt
-            key_bindings=_keys(),
+            key_bindings=_keys(interrupts),
             enable_suspend=True,
             output=_output(),
         )
@@ -66,11 +66,17 @@ class LineEditor:
         if self._history.failure is not None and self._tell is not None:
             self._tell(self._history.failure)
             self._tell = None
+        self._interrupts.forget()
         try:
             with self._interrupts.stopping(self._clear):
                 return self._session.prompt(handle_sigint=False)  # its own handling leaves gaps
         except KeyboardInterrupt:  # at a question that the editor asks itself, about many completions
             return ""
+        except SystemExit:  # from SIGTERM; of what is drawn at that very moment, nothing must stay
+            self._session.output.write_raw("\r")
+            self._session.output.erase_down()
+            self._session.output.flush()
+            raise
 
     def _clear(self) -> None:
         """Called by a signal: between any two steps of the editor."""
@@ -99,7 +105,7 @@ def _size() -> Size:
     return Size(rows=rows or 24, columns=columns or 80)
 
 
-def _keys() -> KeyBindings:
+def _keys(interrupts: Interrupts) -> KeyBindings:
     keys = KeyBindings()
     in_text = has_focus(DEFAULT_BUFFER)
 
@@ -114,6 +120,7 @@ def _keys() -> KeyBindings:
     @keys.add("c-c")
     @keys.add("<sigint>")
     def clear(event: KeyPressEvent) -> None:
+        interrupts.forget()  # one that comes once Enter was pressed does not get here, and stops the answer
         if event.app.layout.is_searching:
             stop_search()
         event.current_buffer.reset()

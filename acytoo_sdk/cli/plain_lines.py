@@ -30,15 +30,17 @@ class PlainLines:
             EOFError: Ctrl-D.
             InvalidRequestError: what was typed is not text.
         """
+        self._interrupts.forget()
         try:
             with self._interrupts.raising():
                 self._terminal.write(PROMPT)
                 return input()
         except KeyboardInterrupt:
+            self._interrupts.forget()
             self._terminal.write("\n")
             return ""
-        except EOFError:
-            self._terminal.write("\n")
-            raise
         except UnicodeDecodeError as error:
             raise InvalidRequestError(f"What was typed is not {error.encoding.upper()}") from error
+        except BaseException:  # the end of the input, or SIGTERM
+            self._terminal.write("\n")
+            raise

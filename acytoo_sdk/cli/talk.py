@@ -6,6 +6,7 @@ Knows no terminal: where lines come from is the business of `chat`, and how thin
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
@@ -82,6 +83,7 @@ class Talk:
         """Does what a line says, to its end. Whatever the service does, the talk goes on."""
         text = line.strip("\n").rstrip()
         try:
+            _check_encodable(text)
             if text.startswith("//"):
                 self._ask(text[1:])
             elif text.startswith("/"):
@@ -167,8 +169,9 @@ class Talk:
     # Commands
 
     def _help(self, argument: str) -> None:
-        self._output.write(f"{listed(COMMANDS, width=self._output.width)}\n")
-        self._output.tell(f"{AS_TEXT}. {self._keys}")
+        width = self._output.width
+        rest = textwrap.fill(f"{AS_TEXT}. {self._keys}", width)
+        self._output.write(f"{listed(COMMANDS, width=width)}\n\n{rest}\n")
 
     def _system(self, argument: str) -> None:
         if not argument:
@@ -258,6 +261,13 @@ def holds_something(path: str) -> bool:
         return os.path.getsize(path) > 0
     except OSError:
         return False
+
+
+def _check_encodable(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequestError("What was typed holds bytes that are no text in UTF-8") from error
 
 
 def _counted(number: int, noun: str) -> str:
