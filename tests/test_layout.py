@@ -71,7 +71,7 @@ DOORS = {
     "prompt_toolkit": {"cli.line_editor"},
     # Texts with styles, and what a terminal can show.
     "rich": {"cli.terminal", "cli.waiting", "cli.markdown", "cli.growing", "cli.screen", "cli.live"},
-    "platformdirs": {"cli.settings_file", "cli.chat"},  # the folders of the user
+    "platformdirs": {"cli.settings_file", "cli.line_history"},
     "tomlkit": {"cli.settings_file"},
     # Its parser, and what it has to learn; for a terminal, and to find code.
     "markdown_it": {"_display.markdown", "_display.formulas", "cli.markdown", "cli.growing", "cli.code_block"},

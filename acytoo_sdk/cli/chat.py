@@ -110,13 +110,11 @@ def _reader(terminal: Terminal, interrupts: Interrupts) -> _Reader:
         from .plain_lines import PlainLines
 
         return PlainLines(terminal, interrupts)
-    from platformdirs import user_state_path
-
     from .line_editor import LineEditor
-    from .line_history import LineHistory
+    from .line_history import LineHistory, history_path
     from .talk import COMMANDS
 
-    history = LineHistory(user_state_path("acytoo") / "history")
+    history = LineHistory(history_path())
     return LineEditor(history, [command.name for command in COMMANDS], interrupts, tell=terminal.tell)
 
 

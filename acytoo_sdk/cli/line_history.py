@@ -63,6 +63,13 @@ class LineHistory:
         self.failure = f"What you type is not kept for the next time: {self._path}: {error.strerror or error}"
 
 
+def history_path() -> Path:
+    """Where the file of this user is."""
+    from platformdirs import user_state_path
+
+    return user_state_path("acytoo") / "history"
+
+
 def _parsed(data: bytes) -> str | None:
     """A line of the file as it was typed; None for what is none."""
     try:

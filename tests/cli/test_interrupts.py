@@ -46,13 +46,15 @@ def test_it_is_an_exception_once_where_that_is_asked_for() -> None:
 
 def test_a_burst_is_one_exception() -> None:
     """Those that come while the first is on its way do nothing."""
-    with Interrupts() as interrupts:
-        with pytest.raises(KeyboardInterrupt):
-            with interrupts.raising():
-                try:
-                    interrupt()
-                finally:
-                    interrupt()
+
+    def interrupt_twice() -> None:
+        try:
+            interrupt()
+        finally:
+            interrupt()
+
+    with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt), interrupts.raising():
+        interrupt_twice()
 
 
 def test_afterwards_all_is_as_it_was() -> None:
