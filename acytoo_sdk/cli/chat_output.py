@@ -8,7 +8,6 @@ import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 
-from .._display.characters import printable
 from .._streams.stream import Stream
 from .interrupts import Interrupts
 from .keyboard import quiet_keyboard
@@ -68,7 +67,7 @@ class ChatOutput:
     def _wrapped(self, text: str, *, indent: int = 0) -> str:
         """The text in lines that are broken between words."""
         lines = textwrap.wrap(
-            printable(text), self.width, initial_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+            text, self.width, initial_indent=" " * indent, break_long_words=False, break_on_hyphens=False
         )
         return "\n".join(lines)[indent:]
 

@@ -72,6 +72,7 @@ def test_what_is_typed_while_a_reply_comes_waits_for_the_prompt(tmp_path: Path) 
         gate.release()
         screen.wait_for("one")
         gate.wait_until_waiting()
+        assert screen.written.rindex("\x1b[?2004h") > screen.written.rindex("\x1b[?2004l")  # pastes are marked
         screen.send("typed \x1b[200~pasted\rahead\x1b[201~")
         gate.release()
         screen.wait_for("> typed pasted\n  ahead")
@@ -79,7 +80,8 @@ def test_what_is_typed_while_a_reply_comes_waits_for_the_prompt(tmp_path: Path) 
         ask(screen, "", "ahead\none two")
         lines = leave(screen)
         assert asked(server, 1) == "typed pasted\nahead"
-    assert lines.count("one two") == 2
+    assert "typed" not in screen.written[: screen.written.index("two")]
+    assert lines[1:] == ["> Hi", "one two", "", "> typed pasted", "  ahead", "one two", "", ">"]
 
 
 # Where no escape code may be written

@@ -40,6 +40,16 @@ def test_a_reply_is_shown_while_it_comes(tmp_path: Path) -> None:
         assert not any("waiting" in line for line in leave(screen))
 
 
+def test_once_something_came_nobody_waits(tmp_path: Path) -> None:
+    with (
+        FakeServer([f"piece {number}\n\n" for number in range(4)], pause=0.4) as server,
+        chat(server=server, home=tmp_path) as screen,
+    ):
+        ask(screen, "Hi", "piece 3")
+        leave(screen)
+    assert "waiting" not in screen.written[screen.written.index("piece 0") :]
+
+
 def test_a_long_reply_is_whole(tmp_path: Path) -> None:
     reply = "\n\n".join(f"- point {number}" for number in range(200))
     with FakeServer(reply) as server, chat(server=server, home=tmp_path) as screen:

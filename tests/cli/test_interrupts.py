@@ -46,15 +46,18 @@ def test_it_is_an_exception_once_where_that_is_asked_for() -> None:
 
 def test_a_burst_is_one_exception() -> None:
     """Those that come while the first is on its way do nothing."""
+    reached: list[str] = []
 
     def interrupt_twice() -> None:
         try:
             interrupt()
         finally:
             interrupt()
+            reached.append("the end")
 
     with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt), interrupts.raising():
         interrupt_twice()
+    assert reached == ["the end"]
 
 
 def test_afterwards_all_is_as_it_was() -> None:
