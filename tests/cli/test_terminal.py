@@ -216,7 +216,8 @@ def test_signals_at_any_moment_end_it_without_a_traceback() -> None:
                 stdout, stderr = process.communicate(timeout=30)
             if b"acytoo_sdk/cli" not in stderr and b"Traceback" in stderr:
                 continue  # before the first line of ours
-            assert (stderr, process.returncode in (0, 130)) == (b"", True), step
+            # The interpreter itself is ended by a signal that comes before it receives any.
+            assert (stderr, process.returncode in (0, 130, -signal.SIGINT)) == (b"", True), (step, process.returncode)
             assert stdout.endswith(b"\n") or not stdout
 
 
