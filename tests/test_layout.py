@@ -37,12 +37,15 @@ ORDER = """
     server.alarm  server.upstream  server.offline  server.log  server.endings  server.listener  server.app
     server.program  server
     cli.statuses  cli.verbs
-    cli.terminal  cli.waiting  cli.markdown  cli.growing  cli.screen  cli.live
-    cli.code_block  cli.report  cli.outputs  cli.prompt
-    cli.settings  cli.settings_file  cli.options  cli.clients  cli.settings_changes  cli.servers
-    cli.cases  cli.diagnoses  cli.probes  cli.examination
-    cli.interrupts  cli.keyboard  cli.clipboard  cli.chat_commands  cli.talk  cli.chat_output
-    cli.plain_lines  cli.line_history  cli.line_editor
+    cli.display  cli.settings  cli.asking  cli.examining  cli.chatting
+    cli.display.terminal  cli.display.waiting  cli.display.markdown  cli.display.growing  cli.display.screen
+    cli.display.live
+    cli.asking.code_block  cli.asking.report  cli.asking.outputs  cli.asking.prompt
+    cli.settings.merging  cli.settings.file  cli.options  cli.settings.clients  cli.settings.changes  cli.servers
+    cli.examining.cases  cli.examining.diagnoses  cli.examining.probes  cli.examining.examination
+    cli.chatting.interrupts  cli.chatting.keyboard  cli.chatting.clipboard  cli.chatting.commands
+    cli.chatting.talk  cli.chatting.output
+    cli.chatting.plain_lines  cli.chatting.line_history  cli.chatting.line_editor
     cli.ask  cli.chat  cli.doctor  cli.config  cli.serve  cli.app  cli  __main__
 """.split()  # noqa: SIM905
 SANS_IO = ORDER[: ORDER.index("protocol") + 1]
@@ -57,24 +60,17 @@ DOORS = {
     "aiohttp": {"server.upstream", "server.listener", "server.app"},  # its client, its server, and what is answered
     "anyio": {"_streams.waker", "server.upstream", "server.app"},  # the server's limits
     # A command is declared in its own file.
-    "click": {
-        "cli",
-        "cli.app",
-        "cli.verbs",
-        "cli.options",
-        "cli.ask",
-        "cli.chat",
-        "cli.config",
-        "cli.doctor",
-        "cli.serve",
-    },
-    "prompt_toolkit": {"cli.line_editor"},
+    "click": {"cli", *(f"cli.{name}" for name in "app verbs options ask chat config doctor serve".split())},  # noqa: SIM905
+    "prompt_toolkit": {"cli.chatting.line_editor"},
     # Texts with styles, and what a terminal can show.
-    "rich": {"cli.terminal", "cli.waiting", "cli.markdown", "cli.growing", "cli.screen", "cli.live"},
-    "platformdirs": {"cli.settings_file", "cli.line_history"},
-    "tomlkit": {"cli.settings_file"},
+    "rich": {f"cli.display.{name}" for name in "terminal waiting markdown growing screen live".split()},  # noqa: SIM905
+    "platformdirs": {"cli.settings.file", "cli.chatting.line_history"},
+    "tomlkit": {"cli.settings.file"},
     # Its parser, and what it has to learn; for a terminal, and to find code.
-    "markdown_it": {"_display.markdown", "_display.formulas", "cli.markdown", "cli.growing", "cli.code_block"},
+    "markdown_it": {
+        *("_display.markdown", "_display.formulas"),
+        *("cli.display.markdown", "cli.display.growing", "cli.asking.code_block"),
+    },
     "pygments": {"_display.code"},
     "IPython": {"_display.output", "notebook"},  # what a notebook shows, and what is typed there
 }

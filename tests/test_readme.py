@@ -69,5 +69,10 @@ def test_the_lines_for_the_terminal_run_as_they_stand_there(tmp_path: Path) -> N
     )
     assert (done.returncode, done.stderr.count("\n")) == (0, 1)
     assert done.stderr.startswith("base_url is set in ")
-    for shown in ("You said: Привет, как дела?", "POST http://127.0.0.1:", "first piece after", "http://127.0.0.1:8000"):
+    for shown in (
+        "You said: Привет, как дела?",
+        "POST http://127.0.0.1:",
+        "first piece after",
+        "http://127.0.0.1:8000",
+    ):
         assert shown in done.stdout

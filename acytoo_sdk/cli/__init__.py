@@ -1,4 +1,4 @@
-"""The `acytoo` command as a process: what it needs, its signals, and its exit status. The commands are in `app`.
+"""The `acytoo` command as a process: what it needs, its signals, and its exit status. The verbs are in `app`.
 
 It needs the extra `[cli]`, which is imported in this folder and nowhere else in the package.
 """

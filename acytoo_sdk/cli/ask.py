@@ -8,20 +8,20 @@ from urllib.parse import urlsplit
 
 import click
 
-from .clients import client_of
+from .asking.outputs import Output, output_of
+from .asking.prompt import read_prompt
+from .asking.report import reply_lines, request_lines, request_object, stats_line
+from .display.terminal import Terminal
+from .display.waiting import Waiting
 from .options import Flags, connection_options, terminal_options
-from .outputs import Output, output_of
-from .prompt import read_prompt
-from .report import reply_lines, request_lines, request_object, stats_line
 from .servers import settings_in_force
-from .terminal import Terminal
+from .settings.clients import client_of
 from .verbs import LEFT_OUT, refuse_near_miss
-from .waiting import Waiting
 
 if TYPE_CHECKING:
     from .._streams.stream import Stream
     from ..protocol import Message, Request
-    from .settings import Settings
+    from .settings.merging import Settings
 
 
 @click.command()

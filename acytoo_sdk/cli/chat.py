@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 import click
 
 from ..errors import InvalidRequestError
+from .display.terminal import Terminal
 from .options import Flags, connection_options, terminal_options
-from .terminal import Terminal
 
 if TYPE_CHECKING:
-    from .chat_output import ChatOutput
-    from .interrupts import Interrupts
-    from .talk import Talk
+    from .chatting.interrupts import Interrupts
+    from .chatting.output import ChatOutput
+    from .chatting.talk import Talk
 
 
 class _Reader(Protocol):
@@ -51,12 +51,12 @@ def chat(*, flags: Flags, terminal: Terminal, raw: bool, load: str | None, save:
     """
     if sys.stdin is None or not (sys.stdin.isatty() and terminal.shows):
         raise click.UsageError("a conversation needs a terminal; where there is none: acytoo ask")
-    from .chat_output import ChatOutput
-    from .clients import client_of
-    from .interrupts import Interrupts
-    from .keyboard import quiet_keyboard
+    from .chatting.interrupts import Interrupts
+    from .chatting.keyboard import quiet_keyboard
+    from .chatting.output import ChatOutput
+    from .chatting.talk import Talk
     from .servers import settings_in_force
-    from .talk import Talk
+    from .settings.clients import client_of
 
     with settings_in_force(flags, terminal) as settings:
         if settings["payload"] == "prompt":
@@ -88,7 +88,7 @@ def _begins_file(load: str | None, save: str | None) -> bool:
     Raises:
         click.UsageError: a file would be lost.
     """
-    from .talk import holds_something
+    from .chatting.talk import holds_something
 
     is_same = load is not None and save is not None and os.path.realpath(load) == os.path.realpath(save)
     if save is not None and not is_same and holds_something(save):
@@ -107,12 +107,12 @@ def _load(talk: Talk, path: str, interrupts: Interrupts) -> None:
 def _reader(terminal: Terminal, interrupts: Interrupts) -> _Reader:
     """What reads lines, as far as the terminal goes along."""
     if not terminal.is_live:
-        from .plain_lines import PlainLines
+        from .chatting.plain_lines import PlainLines
 
         return PlainLines(terminal, interrupts)
-    from .line_editor import LineEditor
-    from .line_history import LineHistory, history_path
-    from .talk import COMMANDS
+    from .chatting.line_editor import LineEditor
+    from .chatting.line_history import LineHistory, history_path
+    from .chatting.talk import COMMANDS
 
     history = LineHistory(history_path())
     return LineEditor(history, [command.name for command in COMMANDS], interrupts, tell=terminal.tell)

@@ -11,11 +11,11 @@ import click
 
 from .._secrets import MASK, Secret, clears_frames, without_credentials
 from ..errors import InvalidRequestError
+from .display.terminal import Terminal
 from .options import Flags, profile_option, terminal_options
-from .terminal import Terminal
 
 if TYPE_CHECKING:
-    from .settings import Found
+    from .settings.merging import Found
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,7 +34,7 @@ class _Group(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in self.commands and not ctx.resilient_parsing:
-            from .settings import near
+            from .settings.merging import near
 
             raise InvalidRequestError(f"config has no such verb: {near(args[0], self.commands, 'its verbs')}")
         return super().resolve_command(ctx, args)
@@ -59,7 +59,7 @@ def _takes_profile(function: F) -> F:
 
 def _names(context: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
     """The settings whose names go on from what was typed, for shells."""
-    from .settings import SETTINGS
+    from .settings.merging import SETTINGS
 
     return [name for name in SETTINGS if name.startswith(typed)]
 
@@ -98,8 +98,8 @@ def config(context: click.Context, *, profile: str | None, as_json: bool, termin
 @click.pass_obj
 def get(terminal: Terminal, name: str, *, profile: str | None) -> None:
     """Prints the value of a setting that is no secret; status 1 if it has none."""
-    from .clients import read_settings
-    from .settings_changes import setting_of
+    from .settings.changes import setting_of
+    from .settings.clients import read_settings
 
     setting, header = setting_of(name)
     value = read_settings(Flags({}, profile, False))[setting.name]
@@ -127,9 +127,9 @@ def set_(terminal: Terminal, name: str, value: Secret[str] | None, *, profile: s
       acytoo config set model gpt-4o-mini
       acytoo config set headers.authorization < token.txt
     """
-    from .clients import profile_in_force
-    from .settings_changes import owner_of, setting_of, table_name, write_setting
-    from .settings_file import settings_path
+    from .settings.changes import owner_of, setting_of, table_name, write_setting
+    from .settings.clients import profile_in_force
+    from .settings.file import settings_path
 
     setting, header = setting_of(name)
     if value is not None and setting.secret and not _may_be_shown(setting.name, value):
@@ -149,9 +149,9 @@ def set_(terminal: Terminal, name: str, value: Secret[str] | None, *, profile: s
 @click.pass_obj
 def unset(terminal: Terminal, name: str, *, profile: str | None) -> None:
     """Takes a setting out of your file; status 1 if it is not there."""
-    from .clients import profile_in_force
-    from .settings_changes import table_name, unset_setting
-    from .settings_file import settings_path
+    from .settings.changes import table_name, unset_setting
+    from .settings.clients import profile_in_force
+    from .settings.file import settings_path
 
     path, (profile, _) = settings_path(), profile_in_force(profile)
     if not unset_setting(path, profile, name):
@@ -164,7 +164,7 @@ def unset(terminal: Terminal, name: str, *, profile: str | None) -> None:
 @click.pass_obj
 def path_(terminal: Terminal) -> None:
     """Prints where your settings file is, be there one or not."""
-    from .settings_file import settings_path
+    from .settings.file import settings_path
 
     terminal.write(f"{settings_path()}\n")
 
@@ -173,8 +173,8 @@ def path_(terminal: Terminal) -> None:
 @click.pass_obj
 def edit(terminal: Terminal) -> None:
     """Opens your settings file in $VISUAL or $EDITOR, and checks what was written."""
-    from .clients import read_tables
-    from .settings_file import create_file, settings_path
+    from .settings.clients import read_tables
+    from .settings.file import create_file, settings_path
 
     path = settings_path()
     create_file(path)
@@ -187,7 +187,7 @@ def edit(terminal: Terminal) -> None:
 
 
 def _show(terminal: Terminal, profile: str | None, *, as_json: bool) -> None:
-    from .clients import profile_in_force, read_tables, settings_of
+    from .settings.clients import profile_in_force, read_tables, settings_of
 
     tables = read_tables()
     settings = settings_of(Flags({}, profile, False), tables)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import click
 
 from .._display.characters import printable
+from .display.terminal import Terminal, encodable
 from .options import Flags, connection_options, terminal_options
-from .terminal import Terminal, encodable
 
 if TYPE_CHECKING:
-    from .examination import Step
+    from .examining.examination import Step
 
 _GREEN, _RED, _YELLOW, _DIM, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
 _MARKS = {True: ("ok", _GREEN), False: ("FAIL", _RED), None: ("-", _DIM)}
@@ -57,11 +57,11 @@ def doctor(flags: Flags, terminal: Terminal, as_json: bool) -> None:
 def _examine(flags: Flags, report: Report, stack: ExitStack) -> int:
     """Takes every step; returns the exit status."""
     from ..errors import InvalidRequestError
-    from .cases import Case
-    from .clients import client_of
-    from .diagnoses import mend_of
-    from .examination import Examination, Step
+    from .examining.cases import Case
+    from .examining.diagnoses import mend_of
+    from .examining.examination import Examination, Step
     from .servers import settings_in_force
+    from .settings.clients import client_of
     from .statuses import USAGE
 
     refused: InvalidRequestError | None = None

@@ -11,7 +11,7 @@ import click
 
 from .._secrets import Secret
 from .._wire.payloads import FORMATS
-from .terminal import Color, Terminal
+from .display.terminal import Color, Terminal
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -20,7 +20,7 @@ _TERMINAL = f"{__name__}.terminal"
 
 @dataclass(frozen=True, repr=False)
 class Flags:
-    """What the command line says of settings; see `settings` for the other sources.
+    """What the command line says of settings; see `settings.merging` for the other sources.
 
     Attributes:
         values: by the name of the setting; those that were not given are not there. What may be a secret is wrapped.
@@ -131,7 +131,7 @@ def terminal_in_use(context: click.Context) -> Terminal:
 
 def _profiles(context: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
     """The profiles whose names go on from what was typed, for shells."""
-    from .settings_file import profile_names
+    from .settings.file import profile_names
 
     return [name for name in profile_names() if name.startswith(typed)]
 

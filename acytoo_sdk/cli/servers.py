@@ -7,10 +7,10 @@ from contextlib import contextmanager, nullcontext
 
 from ..errors import InvalidRequestError
 from ..testing import FakeServer
-from .clients import read_settings
+from .display.terminal import Terminal
 from .options import Flags
-from .settings import Settings
-from .terminal import Terminal
+from .settings.clients import read_settings
+from .settings.merging import Settings
 
 
 @contextmanager

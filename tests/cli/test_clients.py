@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from acytoo_sdk import InvalidRequestError, RetryPolicy, Timeout
-from acytoo_sdk.cli.clients import client_of, read_settings, run_key_command
 from acytoo_sdk.cli.options import Flags
-from acytoo_sdk.cli.settings_file import settings_path
+from acytoo_sdk.cli.settings.clients import client_of, read_settings, run_key_command
+from acytoo_sdk.cli.settings.file import settings_path
 from acytoo_sdk.testing import FakeServer
 
 HIDDEN = "sk-hidden-4f"  # a global: locals of a test are its own
@@ -321,7 +321,7 @@ def test_a_command_that_fails_leaves_no_frame_with_what_it_printed() -> None:
     check_hidden(caught.value)
 
 
-@pytest.mark.parametrize("at", ["tomlkit.parse", "acytoo_sdk.cli.clients.header_secrets"])
+@pytest.mark.parametrize("at", ["tomlkit.parse", "acytoo_sdk.cli.settings.clients.header_secrets"])
 def test_an_interruption_leaves_no_frame_with_a_secret(monkeypatch: pytest.MonkeyPatch, at: str) -> None:
     write(f'base_url = "https://a"\n[headers]\nx-a = "{HIDDEN}"')
 
@@ -341,7 +341,8 @@ def test_the_command_reads_nothing_of_what_is_piped_to_the_program() -> None:
     command = program("import sys; print('read', len(sys.stdin.read()))")
     write(f'base_url = "https://a"\nkey_command = "{command}"')
     code = (
-        "from acytoo_sdk.cli.clients import client_of, read_settings; from acytoo_sdk.cli.options import Flags\n"
+        "from acytoo_sdk.cli.settings.clients import client_of, read_settings\n"
+        "from acytoo_sdk.cli.options import Flags\n"
         "print(client_of(read_settings(Flags({}, None, False))).options.key.reveal(), input())"
     )
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

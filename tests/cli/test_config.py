@@ -15,8 +15,8 @@ import pytest
 from click.testing import CliRunner
 
 from acytoo_sdk.cli.app import app
-from acytoo_sdk.cli.settings import SETTINGS
-from acytoo_sdk.cli.settings_file import TEMPLATE, settings_path
+from acytoo_sdk.cli.settings.file import TEMPLATE, settings_path
+from acytoo_sdk.cli.settings.merging import SETTINGS
 
 HIDDEN = "sk-hidden-4f"
 HISTORY = "your shell's history now"
@@ -487,4 +487,11 @@ def test_what_help_needs_is_little() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
     loaded = {*done.stdout.split()}
     assert "acytoo_sdk.cli.config" in loaded
-    assert not loaded & {"tomlkit", "platformdirs", "rich", "requests", "acytoo_sdk._client", "acytoo_sdk.cli.clients"}
+    assert not loaded & {
+        "tomlkit",
+        "platformdirs",
+        "rich",
+        "requests",
+        "acytoo_sdk._client",
+        "acytoo_sdk.cli.settings.clients",
+    }

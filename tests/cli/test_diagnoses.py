@@ -7,9 +7,9 @@ import ssl
 
 import pytest
 
-from acytoo_sdk.cli.cases import Case
-from acytoo_sdk.cli.diagnoses import judge_arrival, mend_of
-from acytoo_sdk.cli.probes import ProbeError, certificate_of, duration
+from acytoo_sdk.cli.examining.cases import Case
+from acytoo_sdk.cli.examining.diagnoses import judge_arrival, mend_of
+from acytoo_sdk.cli.examining.probes import ProbeError, certificate_of, duration
 from acytoo_sdk.errors import (
     AcytooError,
     APIConnectionError,

@@ -20,8 +20,8 @@ from local_proxy import answering, http_proxy
 from programs import Done, acytoo
 
 from acytoo_sdk import Client, Timeout
-from acytoo_sdk.cli.examination import Examination
-from acytoo_sdk.cli.probes import ProbeError, resolve
+from acytoo_sdk.cli.examining.examination import Examination
+from acytoo_sdk.cli.examining.probes import ProbeError, resolve
 from acytoo_sdk.testing import NOTICE, FakeServer, Fault
 
 SECRETS = {"ACYTOO_KEY": "sesame-key-1", "ACYTOO_PASSWORD": "open-password-2"}
@@ -565,7 +565,7 @@ def test_a_model_that_has_to_be_loaded_first_does_not_buffer() -> None:
 
 
 def test_pieces_that_are_over_at_once_are_too_fast_to_tell_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("acytoo_sdk.cli.examination.judge_arrival", lambda arrivals: "fast")
+    monkeypatch.setattr("acytoo_sdk.cli.examining.examination.judge_arrival", lambda arrivals: "fast")
     with FakeServer(WORDS, pause=0) as server:
         done, report = doctor(server.url)
         assert len(server.requests) == 1

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from acytoo_sdk.cli.interrupts import Interrupts
+from acytoo_sdk.cli.chatting.interrupts import Interrupts
 
 
 def interrupt() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from acytoo_sdk.cli.line_history import LineHistory
+from acytoo_sdk.cli.chatting.line_history import LineHistory
 
 
 def mode(path: Path) -> int:

@@ -21,8 +21,8 @@ pytest.importorskip("pyte")
 from rich.console import Console
 from screens import SIZES, TEXTS, Terminal
 
-from acytoo_sdk.cli.live import BlockMarkdown, LiveMarkdown
-from acytoo_sdk.cli.screen import Printer, Screen
+from acytoo_sdk.cli.display.live import BlockMarkdown, LiveMarkdown
+from acytoo_sdk.cli.display.screen import Printer, Screen
 
 LONG = [
     "```python\n" + "".join(f"x = {number}  # one of many lines\n" for number in range(200)) + "```\n\nend",
@@ -98,7 +98,7 @@ def test_what_becomes_shorter_leaves_nothing_behind() -> None:
 def test_no_code_but_that_of_styles_reaches_the_terminal_whatever_the_layout_lets_through(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("acytoo_sdk.cli.markdown.printable", lambda text: text)
+    monkeypatch.setattr("acytoo_sdk.cli.display.markdown.printable", lambda text: text)
     terminal = Terminal(40, 10)
     screen = Screen(terminal.console)
     screen.add("a&#x202e;b&#10;c")

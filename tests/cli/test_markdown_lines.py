@@ -16,8 +16,8 @@ pytest.importorskip("pyte")
 from rich.console import Console
 from screens import TEXTS, Terminal
 
-from acytoo_sdk.cli.growing import GrowingMarkdown
-from acytoo_sdk.cli.markdown import Layout, cells
+from acytoo_sdk.cli.display.growing import GrowingMarkdown
+from acytoo_sdk.cli.display.markdown import Layout, cells
 
 
 def plain(text: str, *, width: int = 40, console: Console | None = None) -> list[str]:

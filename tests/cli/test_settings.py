@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from acytoo_sdk import InvalidRequestError
 from acytoo_sdk._checks import check_base_url
 from acytoo_sdk._secrets import Secret
-from acytoo_sdk.cli.settings import SETTINGS, Settings, Tables, check_move, merge, of_environment, of_file, of_flags
+from acytoo_sdk.cli.settings.merging import (
+    SETTINGS,
+    Settings,
+    Tables,
+    check_move,
+    merge,
+    of_environment,
+    of_file,
+    of_flags,
+)
 
 FILE = "/home/u/.config/acytoo/config.toml"
 

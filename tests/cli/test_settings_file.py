@@ -14,8 +14,8 @@ import pytest
 
 from acytoo_sdk import InvalidRequestError
 from acytoo_sdk._secrets import Secret
-from acytoo_sdk.cli import settings_file
-from acytoo_sdk.cli.settings_file import (
+from acytoo_sdk.cli.settings import file as settings_file
+from acytoo_sdk.cli.settings.file import (
     TEMPLATE,
     change_file,
     check_trusted,
@@ -378,7 +378,7 @@ def test_writers_at_the_same_time_lose_nothing_and_readers_see_no_half(path: Pat
     write(path, "")
     code = (
         "import sys; from pathlib import Path; from acytoo_sdk._secrets import Secret\n"
-        "from acytoo_sdk.cli.settings_file import change_file, put\n"
+        "from acytoo_sdk.cli.settings.file import change_file, put\n"
         "for number in range(10):\n"
         "    names = ['headers', f'x-{sys.argv[2]}-{number}']\n"
         "    change_file(Path(sys.argv[1]), lambda d: put(d, names, Secret('v' * 5000)), check=lambda content: None)\n"
@@ -415,7 +415,7 @@ def test_the_template_is_written_where_there_is_no_file(path: Path) -> None:
 
 
 def test_what_the_template_says_is_right() -> None:
-    from acytoo_sdk.cli.settings import of_file
+    from acytoo_sdk.cli.settings.merging import of_file
 
     lines = [line.removeprefix("# ") for line in TEMPLATE.splitlines() if "=" in line or "[" in line]
     path = Path(settings_file.__file__).with_name("none.toml")

@@ -15,7 +15,7 @@ import pytest
 
 from acytoo_sdk import Client
 from acytoo_sdk._streams.stream import Stream
-from acytoo_sdk.cli.talk import COMMANDS, Talk
+from acytoo_sdk.cli.chatting.talk import COMMANDS, Talk
 from acytoo_sdk.testing import NOTICE, FakeServer, Fault, Gate
 
 

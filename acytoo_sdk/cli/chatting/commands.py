@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Generic, TypeVar
 
-from ..errors import InvalidRequestError
+from ...errors import InvalidRequestError
 
 T = TypeVar("T")
 

@@ -16,8 +16,8 @@ from secrets import token_hex
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from .._secrets import Secret, clears_frames
-from ..errors import InvalidRequestError
+from ..._secrets import Secret, clears_frames
+from ...errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument as TOMLDocument  # for whoever changes one

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 
-from .._display.characters import printable
+from ..._display.characters import printable
 
 MOST_BYTES = 100_000
 """Of the code: about what xterm takes, as one of the first that knew it."""

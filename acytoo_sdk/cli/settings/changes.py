@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._checks import check_verify
-from .._secrets import Secret, clears_frames
-from ..errors import InvalidRequestError
+from ..._checks import check_verify
+from ..._secrets import Secret, clears_frames
+from ...errors import InvalidRequestError
 from .clients import read_tables
-from .settings import SETTINGS, Setting, Tables, check_move, near, of_file
-from .settings_file import change_file, put, read_file, take_out
+from .file import change_file, put, read_file, take_out
+from .merging import SETTINGS, Setting, Tables, check_move, near, of_file
 
 if TYPE_CHECKING:
-    from .settings_file import TOMLDocument
+    from .file import TOMLDocument
 
 _HEADER = re.compile(r"[\w.-]+", re.ASCII)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from .._display.characters import printable
+from ..._display.characters import printable
 from .markdown import CODE_LINE, Layout, blocks, items, parsed, wrapped
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import sys
 import threading
 from collections.abc import Iterator
 
-from ..errors import InvalidRequestError
-from .terminal import Terminal
+from ...errors import InvalidRequestError
+from ..display.terminal import Terminal
 
 _PATIENCE = 1.0  # seconds, after which who waits for an end of stdin is told so
 

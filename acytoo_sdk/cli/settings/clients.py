@@ -7,15 +7,15 @@ import subprocess
 from collections.abc import Mapping
 from shlex import split
 
-from .._checks import check_verify
-from .._client import Client
-from .._options import RetryPolicy, Timeout
-from .._secrets import MASK, Secret, clears_frames, header_secrets, without_credentials
-from .._wire.payloads import WITHOUT_SECRETS
-from ..errors import InvalidRequestError
-from .options import Flags
-from .settings import PROFILE_VARIABLE, SETTINGS, Found, Settings, Tables, merge, of_environment, of_file, of_flags
-from .settings_file import read_file, settings_path
+from ..._checks import check_verify
+from ..._client import Client
+from ..._options import RetryPolicy, Timeout
+from ..._secrets import MASK, Secret, clears_frames, header_secrets, without_credentials
+from ..._wire.payloads import WITHOUT_SECRETS
+from ...errors import InvalidRequestError
+from ..options import Flags
+from .file import read_file, settings_path
+from .merging import PROFILE_VARIABLE, SETTINGS, Found, Settings, Tables, merge, of_environment, of_file, of_flags
 
 
 def read_settings(flags: Flags, *, base_url: str | None = None) -> Settings:

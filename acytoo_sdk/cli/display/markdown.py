@@ -16,9 +16,9 @@ from rich.cells import get_character_cell_size
 from rich.style import Style
 from rich.text import Text
 
-from .._display.characters import printable
-from .._display.code import lexed
-from .._display.formulas import add_formulas
+from ..._display.characters import printable
+from ..._display.code import lexed
+from ..._display.formulas import add_formulas
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt

@@ -7,11 +7,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from .._streams.stream import Stream
-from ..errors import AcytooError, APIStatusError
-from ..protocol import Request
-from .statuses import hint_of
-from .terminal import json_for_terminal
+from ..._streams.stream import Stream
+from ...errors import AcytooError, APIStatusError
+from ...protocol import Request
+from ..display.terminal import json_for_terminal
+from ..statuses import hint_of
 
 
 def outcome(stream: Stream | None, error: BaseException | None) -> dict[str, Any]:

@@ -8,9 +8,9 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
-from .._hosts import is_loopback
-from .._network.provenance import chain
-from ..errors import (
+from ..._hosts import is_loopback
+from ..._network.provenance import chain
+from ...errors import (
     APIConnectionError,
     APIStatusError,
     APITimeoutError,
@@ -24,7 +24,7 @@ from ..errors import (
     StreamInterruptedError,
     UnexpectedReplyError,
 )
-from ..protocol import DEFAULT_BASE_URL
+from ...protocol import DEFAULT_BASE_URL
 from .cases import Case
 
 Arrival = Literal["streams", "fast", "buffered", "whole"]

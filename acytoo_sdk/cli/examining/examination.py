@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from .._client import Client
-from .._network import exchange as exchange  # this and `retry`, which the first question loads, are not to be timed
-from .._network.transport import proxies_of, tls_context
-from .._secrets import Mask, Secret
-from .._streams import retry as retry
-from .._streams.stream import Stream
-from ..errors import (
+from ..._client import Client
+from ..._network import exchange as exchange  # this and `retry`, which the first question loads, are not to be timed
+from ..._network.transport import proxies_of, tls_context
+from ..._secrets import Mask, Secret
+from ..._streams import retry as retry
+from ..._streams.stream import Stream
+from ...errors import (
     AcytooError,
     APIConnectionError,
     APIStatusError,
@@ -27,6 +27,7 @@ from ..errors import (
     ReplyTooLargeError,
     UnexpectedReplyError,
 )
+from ..statuses import CONNECTION, OK, SERVICE, status_of
 from .cases import Case, peer_of
 from .diagnoses import BUFFERED, WHOLE, judge_arrival, mend_of
 from .probes import (
@@ -41,7 +42,6 @@ from .probes import (
     shown_certificate,
     speaks_tls,
 )
-from .statuses import CONNECTION, OK, SERVICE, status_of
 
 _QUESTION = "Count from 1 to 40 in words, one per line."
 _LONGER_QUESTION = "Count from 1 to 120 in words, one per line."

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..errors import InvalidRequestError
+from ...errors import InvalidRequestError
+from ..display.terminal import Terminal
 from .interrupts import Interrupts
-from .terminal import Terminal
 
 PROMPT = "> "
 

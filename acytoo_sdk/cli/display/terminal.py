@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from io import IncrementalNewlineDecoder
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from .._display.characters import CONTROL, printable
+from ..._display.characters import CONTROL, printable
 
 if TYPE_CHECKING:
     from rich.console import Console

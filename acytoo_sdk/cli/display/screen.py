@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import COLOR_SYSTEMS
 
-from .._display.characters import printable
+from ..._display.characters import printable
 from .growing import GrowingMarkdown
 from .markdown import Layout, cells, folded
 

@@ -1,6 +1,6 @@
 """The forms in which `ask` writes a reply to stdout: each takes pieces as they come, and its end.
 
-What redraws a terminal is in `live`.
+What redraws a terminal is in `display.live`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import sys
 from collections.abc import Callable
 from typing import Protocol
 
-from .._streams.stream import Stream
-from ..errors import AcytooError
+from ..._streams.stream import Stream
+from ...errors import AcytooError
+from ..display.terminal import PlainText, Terminal
 from .report import outcome
-from .terminal import PlainText, Terminal
 
 
 class Growing(Protocol):
@@ -128,7 +128,7 @@ def growing(terminal: Terminal, *, markdown: bool | None) -> Growing:
     """What shows a text that grows on stdout; for `markdown`, see `output_of`."""
     if not (terminal.is_live if markdown is None else markdown):
         return PlainText(terminal)
-    from .live import BlockMarkdown, LiveMarkdown
+    from ..display.live import BlockMarkdown, LiveMarkdown
 
     console = terminal.console(sys.stdout, rendered=True)
     return LiveMarkdown(console) if terminal.is_live else BlockMarkdown(console)

@@ -8,14 +8,14 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from .._display.characters import printable
+from ..._display.characters import printable
 from .terminal import Terminal, encodable
 
 if TYPE_CHECKING:
     from rich.text import Text
     from typing_extensions import Self
 
-    from .._streams.stream import Stream
+    from ..._streams.stream import Stream
 
 _PATIENCE = 0.3  # seconds; a reply that comes sooner was not waited for
 _PATIENCE_WITHOUT_ESCAPES = 2.0  # there, what is told stays

@@ -1,7 +1,7 @@
 """Settings: what a command is told of servers, merged from the command line, the environment and the user's file.
 
 A key belongs to the address that it is kept beside: what a file keeps secret is sent to no other one, whoever names
-that. Nothing is opened or read here; the file is in `settings_file`, what is made of settings in `clients`.
+that. Nothing is opened or read here; the file is in `file`, what is made of settings in `clients`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from shlex import split
 from typing import Any
 
-from .._checks import (
+from ..._checks import (
     check_base_url,
     check_headers,
     check_number,
@@ -23,10 +23,10 @@ from .._checks import (
     check_text,
     type_name,
 )
-from .._secrets import Secret, clears_frames
-from .._wire.payloads import FORMATS
-from ..errors import InvalidRequestError
-from ..protocol import DEFAULT_MODEL, DEFAULT_PATH, DEFAULT_TEMPERATURE
+from ..._secrets import Secret, clears_frames
+from ..._wire.payloads import FORMATS
+from ...errors import InvalidRequestError
+from ...protocol import DEFAULT_MODEL, DEFAULT_PATH, DEFAULT_TEMPERATURE
 
 PROFILE_VARIABLE = "ACYTOO_PROFILE"
 _PROFILES = "profiles"

@@ -1,6 +1,6 @@
 """What a line typed in `acytoo chat` does: a question, or one of the commands in the table at the end.
 
-Knows no terminal: where lines come from is the business of `chat`, and how things are shown that of `chat_output`.
+Knows no terminal: where lines come from is the business of `chat`, and how things are shown that of `output`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from .._client import Client
-from .._streams.stream import Stream
-from ..conversation import Conversation
-from ..errors import AcytooError, InvalidRequestError, StreamCancelledError
-from .chat_commands import AS_TEXT, Command, find_command, listed, shortened
+from ..._client import Client
+from ..._streams.stream import Stream
+from ...conversation import Conversation
+from ...errors import AcytooError, InvalidRequestError, StreamCancelledError
+from ..statuses import hint_of
 from .clipboard import MOST_BYTES, clipboard_code
-from .statuses import hint_of
+from .commands import AS_TEXT, Command, find_command, listed, shortened
 
 _NOTHING = "-"  # instead of instructions
 _AS_BEFORE = "The conversation is as it was before; /retry asks again."

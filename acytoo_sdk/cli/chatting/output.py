@@ -8,12 +8,12 @@ import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 
-from .._streams.stream import Stream
+from ..._streams.stream import Stream
+from ..asking.outputs import growing
+from ..display.terminal import Terminal
+from ..display.waiting import Waiting
 from .interrupts import Interrupts
 from .keyboard import quiet_keyboard
-from .outputs import growing
-from .terminal import Terminal
-from .waiting import Waiting
 
 _WIDEST = 100  # columns; longer lines are hard to read
 

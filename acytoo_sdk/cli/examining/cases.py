@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from .._network.provenance import chain
-from .._secrets import Mask, without_credentials
-from ..errors import AcytooError, APIStatusError
-from .statuses import hint_of
+from ..._network.provenance import chain
+from ..._secrets import Mask, without_credentials
+from ...errors import AcytooError, APIStatusError
+from ..statuses import hint_of
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
-from .._network.transport import Context
+from ..._network.transport import Context
 
 # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which Python has no name for.
 _NO_CHECK_TIME = 0x200000

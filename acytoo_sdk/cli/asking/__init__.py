@@ -1,0 +1,1 @@
+"""One question: its prompt, and the forms in which its reply is written."""

@@ -1,0 +1,1 @@
+"""A conversation: its commands, its lines, its keys, and what it shows."""

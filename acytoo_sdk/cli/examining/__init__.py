@@ -1,0 +1,1 @@
+"""Examining a server: the steps, what is seen, and how to mend it."""
