@@ -38,8 +38,8 @@ ORDER = """
     server.program  server
     cli.statuses  cli.verbs
     cli.display  cli.settings  cli.asking  cli.examining  cli.chatting
-    cli.display.terminal  cli.display.waiting  cli.display.markdown  cli.display.growing  cli.display.screen
-    cli.display.live
+    cli.display.terminal  cli.display.echo  cli.display.waiting  cli.display.markdown  cli.display.growing
+    cli.display.screen  cli.display.live
     cli.asking.code_block  cli.asking.report  cli.asking.outputs  cli.asking.prompt
     cli.settings.merging  cli.settings.file  cli.options  cli.settings.clients  cli.settings.changes  cli.servers
     cli.examining.cases  cli.examining.diagnoses  cli.examining.probes  cli.examining.examination

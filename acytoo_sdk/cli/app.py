@@ -40,8 +40,12 @@ class _Group(click.Group):
         own, rest = args[:index], args[index:]
         if ctx.resilient_parsing or rest[:1] in _AS_VERBS or index > len(args):
             return super().parse_args(ctx, args)
-        if (rest[:1] == ["help"] and not {*rest[1:]} - {*VERBS}) or (not rest and _on_terminal()):
-            return super().parse_args(ctx, [*own, *rest[1:2], "--help"])
+        if rest == ["help"] or (not rest and _on_terminal()):
+            return super().parse_args(ctx, [*own, "--help"])
+        if rest[:1] == ["help"] and rest[1] in VERBS:
+            return super().parse_args(ctx, [*own, rest[1], "--help"])
+        if rest[:1] == ["help"]:
+            refuse_near_miss(tuple(rest[1:]))
         if rest and not rest[0].startswith("-"):
             refuse_near_miss(tuple(rest))
         ctx.meta[LEFT_OUT] = True

@@ -11,6 +11,7 @@ import click
 from .asking.outputs import Output, output_of
 from .asking.prompt import read_prompt
 from .asking.report import reply_lines, request_lines, request_object, stats_line
+from .display.echo import without_echo
 from .display.terminal import Terminal
 from .display.waiting import Waiting
 from .options import Flags, connection_options, terminal_options
@@ -81,6 +82,8 @@ def _ask(
                 terminal.tell_lines("> ", request_lines(_request(messages, settings)))
             client = stack.enter_context(client_of(settings))
             output.stream = stack.enter_context(client.stream(messages))
+            if terminal.is_live:
+                stack.enter_context(without_echo())
             with Waiting(terminal, output.stream, urlsplit(settings["base_url"]).netloc) as waiting:
                 for piece in output.stream:
                     waiting.over()

@@ -22,7 +22,7 @@ INTERRUPTED, TERMINATED = 130, 143
 EXPLAINED = """\
 Exit status:
   0    a whole reply; also where nobody reads the pipe any more
-  1    the service answered, but not with a reply
+  1    the service answered with an error, or with what is no text
   2    wrong usage, a bad setting, or input that is not UTF-8
   3    no connection, or a limit ran out before the first text
   4    the service wants other credentials (401, 403)

@@ -16,6 +16,13 @@ WITHOUT_VERB = "ask"
 LEFT_OUT = f"{__name__}.left_out"
 """Stands in the context's `meta` where the verb was left out."""
 
+_CHANGES = ("get", "set", "unset")
+_SETTINGS = """
+    base_url ca headers key key_command model password path payload proxy retries system temperature timeout
+""".split()  # noqa: SIM905
+_SECRETS = """
+    apikey api-key api_key auth config-set key key_command login password set-key set_key setkey token
+""".split()  # noqa: SIM905
 _LONG = 6  # letters, from which on two slips still leave a word recognizable
 
 
@@ -26,18 +33,25 @@ def refuse_near_miss(words: tuple[str, ...]) -> None:
         words: the arguments where no verb stands.
 
     Raises:
-        click.UsageError: the first is a verb, or nearly one, or they set or ask for a setting.
+        click.UsageError: the first is a verb, or nearly one, or they speak of a setting.
     """
     if words[0] in VERBS:
         raise click.UsageError(f"the options of {words[0]} stand after it: acytoo {words[0]} ...")
     near = next((verb for verb in VERBS if is_near_miss(words[0], verb)), None)
-    if near is None and len(words) > 1 and {"get", "set", "unset"} & {*words[:2]}:
+    if near is None and _speaks_of_settings(" ".join(words).lower().split()):
         near = "config"
     if near is not None:
         raise click.UsageError(
-            f"there is no command {words[0]!r}: did you mean `acytoo {near}`? A prompt that begins so is sent by "
-            "`acytoo ask`."
+            f"there is no such command: did you mean `acytoo {near}`? A prompt is sent by `acytoo ask`."
         )
+
+
+def _speaks_of_settings(words: list[str]) -> bool:
+    """Whether words, however they were quoted, are to set or to show a setting, as `key SECRET`."""
+    for index, word in enumerate(words[:2]):
+        if word in _CHANGES and words[index + 1 :] and words[index + 1].partition(".")[0] in _SETTINGS:
+            return True
+    return len(words) == 2 and words[0] in _SECRETS
 
 
 def is_near_miss(word: str, verb: str) -> bool:
@@ -49,7 +63,8 @@ def is_near_miss(word: str, verb: str) -> bool:
     word = word.lower()
     if (len(word) >= 3 and verb.startswith(word)) or (len(verb) >= _LONG and word.isalpha() and word.startswith(verb)):
         return True
-    return verb[0] in word[:2] and word != verb[1:] and _distance(word, verb) <= (2 if len(verb) >= _LONG else 1)
+    begins_alike = word[:1] == verb[0] or word[:2] == verb[1] + verb[0]
+    return len(word) >= 3 and begins_alike and _distance(word, verb) <= (2 if len(verb) >= _LONG else 1)
 
 
 def _distance(word: str, verb: str) -> int:

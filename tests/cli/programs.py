@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from subprocess import run
@@ -85,6 +85,11 @@ class Screen:
         """Its column and its line, from 0 on."""
         return self._screen.cursor.x, self._screen.cursor.y
 
+    @property
+    def echoes(self) -> bool:
+        """Whether the terminal shows what is typed."""
+        return bool(self.process.getecho())
+
     def wait_for(self, is_there: str | Callable[[Screen], object]) -> None:
         """Waits until a text stands on the screen, or something else is true of it."""
         while not (is_there in "\n".join(self.lines) if isinstance(is_there, str) else is_there(self)):
@@ -108,7 +113,12 @@ class Screen:
 
 @contextmanager
 def in_terminal(
-    *arguments: str, columns: int = 80, lines: int = 24, env: Mapping[str, str] | None = None, shell: str = ""
+    *arguments: str,
+    columns: int = 80,
+    lines: int = 24,
+    env: Mapping[str, str] | None = None,
+    shell: str = "",
+    program: Sequence[str] = (),
 ) -> Iterator[Screen]:
     """Runs the command in a terminal.
 
@@ -118,8 +128,9 @@ def in_terminal(
         lines: of the screen.
         env: variables to be added.
         shell: what a shell does with its descriptors, as `2>/dev/null`.
+        program: what is run in the place of the command.
     """
-    command = [*PROGRAM, *arguments]
+    command = [*(program or PROGRAM), *arguments]
     if shell:
         command = ["sh", "-c", f'exec "$@" {shell}', "sh", *command]
     process = pexpect.spawn(

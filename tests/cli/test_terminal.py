@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import time
 from subprocess import DEVNULL, PIPE, Popen
@@ -168,6 +169,42 @@ def test_ctrl_c_keeps_the_text_ends_the_line_and_closes_the_connection(columns: 
     assert screen.lines == ["one"]  # the terminal's own ^C is gone, too
     assert screen.cursor == (0, 1)
     assert "Traceback" not in screen.written
+
+
+def test_what_is_typed_while_a_reply_grows_does_not_tear_it_apart() -> None:
+    gate = Gate()
+    with (
+        FakeServer(["one\n\ntwo ", "three"], gate=gate) as server,
+        in_terminal("ask", "--base-url", server.url, "Hi") as screen,
+    ):
+        gate.release()
+        screen.wait_for("two")
+        assert not screen.echoes
+        screen.send("x\r\r")
+        gate.open()
+        screen.wait_for("three")
+        assert screen.wait() == 0
+    assert screen.lines == ["one", "", "two three"]
+
+
+def test_the_terminal_echoes_again_however_it_ends() -> None:
+    with FakeServer(["one ", "two"], faults=[Fault.stall(after=1)]) as server:
+        command = f"{shlex.join([*PROGRAM, 'ask', '--base-url', server.url, 'Hi'])}; stty -a"
+        with in_terminal(program=["sh", "-c", f"trap : INT; {command}"]) as screen:  # a shell goes on after it
+            screen.wait_for("one")
+            screen.send("\x03")
+            screen.wait()
+    assert re.search(r"\becho\b", screen.written)
+    assert " -echo " not in screen.written
+
+
+def test_in_the_background_the_terminal_is_left_alone() -> None:
+    with FakeServer("Hello!") as server:
+        command = f'set -m; {shlex.join([*PROGRAM, "ask", "--base-url", server.url, "Hi"])} & wait $!; echo "ended $?"'
+        with in_terminal(program=["bash", "-c", command]) as screen:
+            screen.wait_for("ended 0")
+            screen.wait()
+    assert "Hello!" in screen.lines
 
 
 def test_ctrl_c_while_it_waits_leaves_the_terminal_as_it_was() -> None:

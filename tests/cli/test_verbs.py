@@ -38,6 +38,8 @@ def test_bare_acytoo_is_help_on_a_terminal_and_asks_in_a_pipe() -> None:
 def test_help_may_be_asked_for_as_a_verb() -> None:
     assert acytoo("help") == acytoo("--help") == acytoo("-h")
     assert acytoo("help", "serve") == acytoo("serve", "--help")
+    assert acytoo("help", "config", "set") == acytoo("config", "--help")
+    assert "did you mean `acytoo chat`" in acytoo("help", "chatt").stderr
     assert acytoo("help", "me", "--local").stdout == "You said: help me (model gpt-3.5-turbo, 1 message)\n"
 
 
@@ -52,7 +54,14 @@ def test_options_before_the_verb_are_those_of_all_verbs() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["what is a chat"], ["what", "is up"], ["-m", "tiny", "Hi"], ["--color", "never", "Hi"], ["Hi", "ask"]],
+    [
+        ["what is a chat"],
+        ["what", "is up"],
+        ["-m", "tiny", "Hi"],
+        ["--color", "never", "Hi"],
+        ["Hi", "ask"],
+        ["set", "the table"],
+    ],
 )
 def test_what_begins_with_no_verb_is_a_prompt(arguments: list[str]) -> None:
     with FakeServer("Hello!", pause=0) as server:
@@ -70,6 +79,10 @@ def test_what_begins_with_no_verb_is_a_prompt(arguments: list[str]) -> None:
         (["set", "key", "SECRET"], "did you mean `acytoo config`"),
         (["-m", "tiny", "confg", "set", "key", "SECRET"], "did you mean `acytoo config`"),
         (["--profile", "work", "confg", "set", "key", "SECRET"], "did you mean `acytoo config`"),
+        (["confg set key SECRET"], "did you mean `acytoo config`"),
+        (["key", "SECRET"], "did you mean `acytoo config`"),
+        (["xonfig", "set", "headers.x", "SECRET"], "did you mean `acytoo config`"),
+        (["login", "SECRET"], "did you mean `acytoo config`"),
         (["aks", "Hi"], "did you mean `acytoo ask`"),
         (["serv"], "did you mean `acytoo serve`"),
         (["-m", "tiny", "chat"], "the options of chat stand after it: acytoo chat ..."),
@@ -89,16 +102,16 @@ def test_any_one_slip_behind_the_first_letter_is_a_near_miss(verb: str) -> None:
     for index in range(1, len(verb)):
         assert is_near_miss(verb[:index] + "z" + verb[index:], verb)
         assert is_near_miss(verb[:index] + "z" + verb[index + 1 :], verb)
-        assert is_near_miss(verb[:index] + verb[index + 1 :], verb)
+        assert is_near_miss(verb[:index] + verb[index + 1 :], verb) or len(verb) == 3
         assert is_near_miss(verb[: index - 1] + verb[index] + verb[index - 1] + verb[index + 1 :], verb)
     assert is_near_miss(verb.upper(), verb)
 
 
 def test_words_of_prompts_are_no_near_misses() -> None:
     prompts = """
-        a an and are can compare could create describe did do does draw explain find fix for generate give hello help hi
+        a an and are as can compare could create describe did do does draw explain find fix for generate give hello help hi
         how i if in is list make my name plan please say should show sing suggest summarize tell test that the there
-        think this to translate use was we were what when where which who why will with would write you your
+        task think this to translate use was we were what when where which who why will with would write you your
         что привет 你好 ¿qué
     """.split()  # noqa: SIM905
     assert [(word, verb) for word in prompts for verb in VERBS if is_near_miss(word, verb)] == []

@@ -49,7 +49,7 @@ class TextOutput(Output):
         at_end: nothing is shown before the reply has ended.
     """
 
-    def __init__(self, growing: Growing, *, at_end: bool = False) -> None:
+    def __init__(self, growing: Growing, *, at_end: bool) -> None:
         self._growing, self._at_end = growing, at_end
 
     def add(self, piece: str) -> None:
