@@ -74,10 +74,7 @@ class Screen:
     def all_lines(self) -> list[str]:
         """What has left the screen at its top, and what stands on it."""
         columns = self._screen.columns
-        above = [
-            "".join(line[x].data for x in range(columns) if x in line or line.default).rstrip()
-            for line in self._screen.history.top
-        ]
+        above = ["".join(line[x].data for x in range(columns)).rstrip() for line in self._screen.history.top]
         return [*above, *self.lines]
 
     @property

@@ -171,6 +171,12 @@ def test_ctrl_c_keeps_the_text_ends_the_line_and_closes_the_connection(columns: 
     assert "Traceback" not in screen.written
 
 
+def test_a_terminal_of_one_line_prints_nothing_twice() -> None:
+    with FakeServer(["one ", "two ", "three\n\n", "four ", "five"], pause=0.3) as server:
+        assert run(server=server, lines=1).all_lines == ["one two three", "", "four five", ""]
+        assert run(server=server, lines=2).all_lines == ["one two three", "", "four five"]
+
+
 def test_what_is_typed_while_a_reply_grows_does_not_tear_it_apart() -> None:
     gate = Gate()
     with (

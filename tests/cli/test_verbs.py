@@ -109,8 +109,8 @@ def test_any_one_slip_behind_the_first_letter_is_a_near_miss(verb: str) -> None:
 
 def test_words_of_prompts_are_no_near_misses() -> None:
     prompts = """
-        a an and are as can compare could create describe did do does draw explain find fix for generate give hello help hi
-        how i if in is list make my name plan please say should show sing suggest summarize tell test that the there
+        a an and are as can compare could create describe did do does draw explain find fix for generate give hello help
+        hi how i if in is list make my name plan please say should show sing suggest summarize tell test that the there
         task think this to translate use was we were what when where which who why will with would write you your
         что привет 你好 ¿qué
     """.split()  # noqa: SIM905
