@@ -59,11 +59,13 @@ class Screen:
         columns, height = self._console.size
         width = _width(columns)
         # Two lines less than there are: one is the cursor's, and one keeps a terminal from taking this for a new page.
-        room = max(height - 2, 1) if height > 1 else 0
+        room = max(height - 2, 1)
         certain, open_lines = self._text.take(width, room=room, over=is_over)
         rows = [_styled(self._console, line) for line in certain]
         are_long = [cells(line.plain) > width for line in certain]
-        last = [row for line in open_lines[-room:] for row in folded(line, width)][-room:] if room else []
+        last = [row for line in open_lines[-room:] for row in folded(line, width)][-room:]
+        if height == 1:  # there is no line above the cursor's
+            last = []
         rows += [_styled(self._console, row) for row in last]
         are_long += [False] * len(last)
         kept = 0
