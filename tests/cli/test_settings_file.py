@@ -114,6 +114,53 @@ def test_what_others_may_write_is_refused(path: Path, bits: int, which: str) -> 
     assert path.read_text() == 'model = "m"'
 
 
+@pytest.mark.parametrize("bits", [0o720, 0o702, 0o777])
+def test_a_folder_above_that_others_may_write_is_refused(path: Path, tmp_path: Path, bits: int) -> None:
+    write(path, 'model = "m"')
+    (tmp_path / "config").chmod(bits)
+    for act in (lambda: read_file(path), lambda: change(path, ["model"], "n"), lambda: create_file(path)):
+        with pytest.raises(InvalidRequestError, match=f"^{tmp_path / 'config'} may be written by others: chmod go-w "):
+            act()
+    (tmp_path / "config").chmod(bits | stat.S_ISVTX)
+    assert read_file(path).reveal() == {"model": "m"}, "what is in it is ours, and stays"
+
+
+@pytest.mark.parametrize("which", ["of the link", "of the next link", "above the file"])
+@pytest.mark.parametrize("is_relative", [False, True])
+def test_each_folder_that_a_link_leads_through_is_looked_at(
+    path: Path, tmp_path: Path, which: str, is_relative: bool
+) -> None:
+    folders = {"of the link": "config", "of the next link": "between", "above the file": "shared"}
+    write(tmp_path / "shared" / "checkout" / path.name, 'model = "m"')
+    (tmp_path / "between").mkdir()
+    (tmp_path / "config").mkdir()
+    start = Path("..") if is_relative else tmp_path
+    (tmp_path / "between" / "link").symlink_to(start / "shared" / "checkout")
+    path.parent.symlink_to(start / "between" / "link")
+    assert read_file(path).reveal() == {"model": "m"}
+    refused = tmp_path / folders[which]
+    refused.chmod(0o777)
+    with pytest.raises(InvalidRequestError) as caught:
+        read_file(path)
+    assert str(caught.value) == f"{refused} may be written by others: chmod go-w {refused}"
+
+
+def test_what_another_user_keeps_in_a_folder_for_all_is_refused(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(path, 'model = "m"')
+    (tmp_path / "config").chmod(0o1777)
+    real = os.lstat
+
+    def theirs(name: Path) -> os.stat_result:
+        found = real(name)
+        return os.stat_result((*found[:4], os.getuid() + 1, *found[5:])) if name == path.parent else found
+
+    monkeypatch.setattr(os, "lstat", theirs)
+    with pytest.raises(InvalidRequestError, match="config may be written by others"):
+        read_file(path)
+
+
 @pytest.mark.parametrize("which", ["file", "folder"])
 def test_what_belongs_to_another_user_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch, which: str) -> None:
     write(path, 'model = "m"')

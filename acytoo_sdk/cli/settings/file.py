@@ -148,14 +148,16 @@ def profile_names() -> list[str]:
 
 
 def check_trusted(path: Path) -> None:
-    """Refuses a file that others may write, or put another one in the place of.
+    """Refuses a file that others may write, or put another one in the place of, by any folder that leads to it.
 
     Raises:
         InvalidRequestError: which file or folder it is, and what mends it.
     """
-    for link in _links(path):
+    for folder, inside, is_last in _way(path):
         with suppress(OSError):  # what is not there, or may not be looked at, cannot be read either
-            _check_mine(link.parent, os.stat(link.parent))
+            found = os.stat(folder)
+            if is_last or not _keeps(found, inside):
+                _check_mine(folder, found)
     with suppress(OSError):
         _check_file(path, os.stat(path))
 
@@ -178,6 +180,17 @@ def _check_mine(path: Path, found: os.stat_result) -> None:
         raise InvalidRequestError(f"{path} belongs to another user, who may write it: chown {os.getuid()} {name}")
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise InvalidRequestError(f"{path} may be written by others: chmod go-w {name}")
+
+
+def _keeps(folder: os.stat_result, inside: Path) -> bool:
+    """Whether others may write a folder, as they may write /tmp, but not put anything in the place of this in it."""
+    if not hasattr(os, "getuid") or not folder.st_mode & stat.S_ISVTX:
+        return False
+    ours = (0, os.getuid())
+    try:
+        return folder.st_uid in ours and os.lstat(inside).st_uid in ours
+    except FileNotFoundError:
+        return folder.st_uid in ours  # nobody has put anything there
 
 
 def _read(path: Path) -> Secret[str]:
@@ -220,12 +233,34 @@ def _links(path: Path) -> list[Path]:
     return paths
 
 
+def _way(path: Path) -> Iterator[tuple[Path, Path, bool]]:
+    """Each folder that leads to a file, what is looked up in it, and whether that is the file, or a link in its place.
+
+    Links are followed one by one: whoever may write the folder of any of them may have it lead elsewhere.
+    """
+    here, names, links = Path(path.anchor), [*reversed(path.parts[1:])], 0
+    while names:
+        name = names.pop()
+        if name == "..":
+            here = here.parent
+            continue
+        yield here, here / name, not names
+        if os.path.islink(here / name) and links < _MOST_LINKS:
+            links += 1
+            target = Path(os.readlink(here / name))
+            here = Path(target.anchor) if target.anchor else here
+            names += reversed(target.parts[1:] if target.anchor else target.parts)
+        else:
+            here = here / name
+
+
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Makes the folder, and a sentence of what fails in the block."""
+    """Makes the folders, which nobody else may write, and a sentence of what fails in the block."""
     failure = None
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in reversed(path.parents):
+            folder.mkdir(mode=0o700, exist_ok=True)
         yield
     except OSError as error:
         failure = error.strerror or "input or output failed"
