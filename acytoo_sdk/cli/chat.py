@@ -12,7 +12,7 @@ import click
 
 from ..errors import InvalidRequestError
 from .display.terminal import Terminal
-from .options import Flags, connection_options, terminal_options
+from .options import Flags, QuietCommand, connection_options, terminal_options
 
 if TYPE_CHECKING:
     from .chatting.interrupts import Interrupts
@@ -31,7 +31,7 @@ class _Reader(Protocol):
         """Waits for a line; EOFError is the end."""
 
 
-@click.command()
+@click.command(cls=QuietCommand)
 @connection_options()
 @click.option("--raw", is_flag=True, help="Show replies as they are, not as Markdown.")
 @click.option("--load", type=click.Path(), metavar="FILE", help="Go on with the conversation in a file.")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from .._secrets import MASK, Secret, clears_frames, without_credentials
 from ..errors import InvalidRequestError
 from .display.terminal import Terminal
-from .options import Flags, profile_option, terminal_options
+from .options import Flags, QuietCommand, profile_option, terminal_options
 
 if TYPE_CHECKING:
     from .settings.merging import Found
@@ -30,6 +30,8 @@ _IN_HISTORY = (
 class _Group(click.Group):
     """Refuses an unknown verb without quoting it: who forgets the verb may have typed a secret."""
 
+    command_class = QuietCommand
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -38,6 +40,19 @@ class _Group(click.Group):
 
             raise InvalidRequestError(f"config has no such verb: {near(args[0], self.commands, 'its verbs')}")
         return super().resolve_command(ctx, args)
+
+
+class _Set(QuietCommand):
+    """Says of a secret in several arguments what is said of one in a single argument."""
+
+    def refuse_surplus(self, ctx: click.Context) -> NoReturn:
+        from .settings.changes import setting_of
+
+        name = ctx.params["name"]
+        setting, _ = setting_of(name)
+        if setting.secret:
+            raise InvalidRequestError(f"{name} {_IN_HISTORY}")
+        super().refuse_surplus(ctx)
 
 
 def _hidden(context: click.Context, parameter: click.Parameter, value: str | None) -> Secret[str] | None:
@@ -112,7 +127,7 @@ def get(terminal: Terminal, name: str, *, profile: str | None) -> None:
     terminal.write(f"{value.reveal() if isinstance(value, Secret) else value}\n")
 
 
-@config.command("set")
+@config.command("set", cls=_Set)
 @_name
 @click.argument("value", required=False, callback=_hidden)
 @_takes_profile

@@ -12,7 +12,7 @@ import click
 
 from .._display.characters import printable
 from .display.terminal import Terminal, encodable
-from .options import Flags, connection_options, terminal_options
+from .options import Flags, QuietCommand, connection_options, terminal_options
 
 if TYPE_CHECKING:
     from .examining.examination import Step
@@ -25,7 +25,7 @@ _NARROW = 60  # columns; with fewer, the small indent
 _ENDLESS = 10**6  # columns of what is no terminal
 
 
-@click.command()
+@click.command(cls=QuietCommand)
 @connection_options(system=False)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object in place of the report.")
 @terminal_options

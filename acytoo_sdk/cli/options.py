@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 
@@ -31,6 +31,22 @@ class Flags:
     values: dict[str, object]
     profile: str | None
     local: bool
+
+
+class QuietCommand(click.Command):
+    """A command that quotes no argument that is too many, since it may be a secret, or a part of one."""
+
+    allow_extra_args = True
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        surplus = super().parse_args(ctx, args)
+        if surplus and not ctx.resilient_parsing:
+            self.refuse_surplus(ctx)
+        return surplus
+
+    def refuse_surplus(self, ctx: click.Context) -> NoReturn:
+        """Says that there are too many arguments."""
+        raise click.UsageError("too many arguments: a value with blanks in it stands in quotes", ctx)
 
 
 _LIMIT = click.FloatRange(min=0, min_open=True)

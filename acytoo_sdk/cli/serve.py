@@ -19,11 +19,13 @@ from ..errors import InvalidRequestError
 from ..server.offline import FAULT_NAMES
 from ..server.settings import Settings
 from ..server.wire import curl_line
+from .options import QuietCommand
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _DEFAULTS = Settings()
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 _COUNT = click.IntRange(min=1)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ORIGIN = re.compile(r"\*|[A-Za-z][A-Za-z0-9+.-]*://[^/?#@\s]+")
 
 
@@ -33,7 +35,7 @@ def _seconds(
     return click.option(name, type=least, default=default, show_default=True, metavar="SECONDS", help=what_for)
 
 
-@click.command()
+@click.command(cls=QuietCommand)
 @click.option("--host", default=_DEFAULTS.host, show_default=True, metavar="ADDRESS", help="What to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=_DEFAULTS.port, show_default=True, help="0 picks a free one."
@@ -146,6 +148,8 @@ def _secret(option: str, variable: str | None) -> Secret[str]:
     if variable is None:
         return Secret("")
     if not os.environ.get(variable):
+        if not _VARIABLE.fullmatch(variable):
+            raise click.UsageError(f"{option} takes the name of a variable: put the secret itself into one")
         raise click.UsageError(f"{option} names the variable {variable}, which is not set")
     return Secret(os.environ[variable])
 

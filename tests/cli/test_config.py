@@ -235,6 +235,14 @@ def test_a_secret_is_not_taken_from_the_arguments(path: Path, name: str) -> None
     assert path.read_text() == text
 
 
+@pytest.mark.parametrize("name", ["key", "password", "headers.authorization"])
+def test_a_secret_in_several_arguments_is_refused_like_one_in_a_single_argument(path: Path, name: str) -> None:
+    write('base_url = "https://a"\n')
+    said = refusal("set", name, "Bearer", HIDDEN)
+    assert said == refusal("set", name, HIDDEN)
+    assert said.startswith(f"{name} is not taken from the arguments")
+
+
 @pytest.mark.parametrize("name", ["key", "password", "headers.authorization", "proxy"])
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
 def test_a_secret_is_read_from_stdin(path: Path, name: str, end: str) -> None:

@@ -161,6 +161,8 @@ REFUSED = [
     (["--upstream-key-env", "UNSET"], "--upstream-key-env names the variable UNSET, which is not set"),
     (["--password-env", "UNSET"], "--password-env names the variable UNSET, which is not set"),
     (["--password-env", "EMPTY"], "--password-env names the variable EMPTY, which is not set"),
+    (["--upstream-key-env", "sk-secret-1234"], "--upstream-key-env takes the name of a variable: put the secret"),
+    (["--password-env", "secret-1234"], "--password-env takes the name of a variable: put the secret"),
     (["--model-map", "a"], "--model-map takes A=B, not 'a'"),
     (["--model-map", "=b"], "--model-map takes A=B, not '=b'"),
     (["--allow-origin", "chat.example"], "--allow-origin takes an origin"),

@@ -97,6 +97,27 @@ def test_a_near_miss_of_a_verb_is_refused_and_not_sent(words: list[str], meant: 
     assert "SECRET" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["config", "set", "model", "two"],
+        ["config", "set", "key_command", "pass"],
+        ["config", "get", "model"],
+        ["config", "unset", "model"],
+        ["config", "path"],
+        ["config", "edit"],
+        ["doctor"],
+        ["serve"],
+        ["chat"],
+    ],
+)
+def test_an_argument_that_is_too_many_is_not_quoted(words: list[str]) -> None:
+    done = acytoo(*words, "sk-SECRET")
+    assert (done.status, done.stdout) == (2, "")
+    assert done.stderr.endswith("\nError: too many arguments: a value with blanks in it stands in quotes\n")
+    assert "SECRET" not in done.stderr
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_any_one_slip_behind_the_first_letter_is_a_near_miss(verb: str) -> None:
     for index in range(1, len(verb)):
