@@ -368,3 +368,25 @@ def test_ctrl_c_ends_the_command_and_the_program(tmp_path: Path) -> None:
     assert (process.returncode, *output) == (130, b"", b"")
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
+
+
+@pytest.mark.parametrize(
+    ("variable", "is_sent"), [("http_proxy", False), ("all_proxy", False), ("https_proxy", True), ("", True)]
+)
+def test_a_proxy_of_the_environment_reads_no_key_of_the_file(
+    monkeypatch: pytest.MonkeyPatch, variable: str, is_sent: bool
+) -> None:
+    write(f"base_url = 'http://chat.example'\nkey = '{HIDDEN}'\n")
+    if variable:
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    settings = read_settings(flags())
+    assert (settings["key"] is not None) == is_sent
+    assert len(settings.withheld) == (0 if is_sent else 1)
+    monkeypatch.setenv("no_proxy", "chat.example")
+    assert read_settings(flags())["key"] is not None
+
+
+def test_a_proxy_that_is_no_address_reads_no_key_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    write(f"base_url = 'http://chat.example'\nkey = '{HIDDEN}'\n")
+    monkeypatch.setenv("http_proxy", "ftp://proxy")
+    assert read_settings(flags())["key"] is None

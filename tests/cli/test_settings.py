@@ -37,9 +37,10 @@ def settings_of(
     environment: Mapping[str, str] | None = None,
     profile: str | None = None,
     local: str | None = None,
+    has_proxy: bool = False,
 ) -> Settings:
     sources = [of_flags(Secret(flags or {})), of_environment(Secret(environment or {}))]
-    return merge([*sources, *tables_of(**content).of(profile)], local=local)
+    return merge([*sources, *tables_of(**content).of(profile)], local=local, has_proxy=lambda url: has_proxy)
 
 
 def plain(value: Any) -> Any:
@@ -405,3 +406,44 @@ def test_settings_show_no_secret() -> None:
         f"{settings!r} {vars(settings)} {settings.found} {settings['headers']} {tables_of(base_url='http://a', **KEPT)}"
     )
     assert not [secret for secret in ("k1", "p1", "h1", "k3", "proxypass") if secret in shown]
+
+
+# What a proxy would read
+
+SECRETS = {"key": "k", "password": "p", "headers": {"x-a": "h"}}
+
+
+@pytest.mark.parametrize(
+    ("flags", "named_by"), [({}, "the environment"), ({"proxy": "http://p:1"}, "--proxy")], ids=["variable", "flag"]
+)
+def test_secrets_of_the_file_are_not_sent_in_clear_through_a_proxy_that_others_name(
+    flags: dict[str, object], named_by: str
+) -> None:
+    settings = settings_of({"base_url": "http://a", **SECRETS}, flags=flags, has_proxy=True)
+    assert [settings[name] for name in SECRETS] == [None, None, ()]
+    end = f"not sent: http://a is plain http, and the proxy that {named_by} names would read"
+    assert settings.withheld == (
+        f"the key in {FILE} is {end} it",
+        f"the password in {FILE} is {end} it",
+        f"the headers in {FILE} are {end} them",
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy", "has_proxy"),
+    [("https://a", None, True), ("http://a", "http://p:1", True), ("http://a", None, False)],
+    ids=["https", "the file's own", "no proxy"],
+)
+def test_secrets_of_the_file_are_sent_where_no_proxy_of_others_reads_them(
+    url: str, proxy: str | None, has_proxy: bool
+) -> None:
+    own = {} if proxy is None else {"proxy": proxy}
+    settings = settings_of({"base_url": url, **own, **SECRETS}, has_proxy=has_proxy)
+    assert settings.withheld == ()
+    assert (plain(settings["key"]), plain(settings["password"])) == ("k", "p")
+
+
+def test_a_key_that_is_named_beside_a_proxy_is_sent() -> None:
+    content = {"base_url": "http://a", "key": "of-file"}
+    settings = settings_of(content, environment={"ACYTOO_KEY": "of-variable"}, has_proxy=True)
+    assert (plain(settings["key"]), settings.withheld) == ("of-variable", ())

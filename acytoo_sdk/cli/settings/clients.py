@@ -47,7 +47,17 @@ def settings_of(flags: Flags, tables: Tables, *, base_url: str | None = None) ->
     named = [setting.variable for setting in SETTINGS.values() if setting.variable]
     variables = Secret({name: os.environ.get(name, "") for name in named})
     given = Secret(flags.values)
-    return merge([of_flags(given), of_environment(variables), *tables.of(profile, place=place)], local=base_url)
+    sources = [of_flags(given), of_environment(variables), *tables.of(profile, place=place)]
+    return merge(sources, local=base_url, has_proxy=_environment_has_proxy)
+
+
+def _environment_has_proxy(url: str) -> bool:
+    from ..._network.transport import environment_proxies
+
+    try:
+        return bool(environment_proxies().address_for(url))
+    except InvalidRequestError:  # which a call tells; whatever it is, it is not trusted
+        return True
 
 
 def profile_in_force(named: str | None) -> tuple[str | None, str]:

@@ -285,13 +285,16 @@ def check_move(before: Tables, after: Tables) -> None:
                 )
 
 
-def merge(sources: Sequence[Source], *, local: str | None = None) -> Settings:
+def merge(
+    sources: Sequence[Source], *, local: str | None = None, has_proxy: Callable[[str], bool] = lambda url: False
+) -> Settings:
     """The settings in force.
 
     Args:
         sources: the first that names a setting is heard, but for secrets of a file that belong to another address.
         local: the address of a server that was started for this one call: no other is asked, and through no proxy that
             the file names.
+        has_proxy: whether the environment names a proxy for an address.
     """
     found = {name: Found(setting.default, "default") for name, setting in SETTINGS.items()}
     for source in reversed(sources):
@@ -310,12 +313,25 @@ def merge(sources: Sequence[Source], *, local: str | None = None) -> Settings:
             if source.where and (source.address is None or source.address != found["base_url"].value):
                 withheld.append(_not_sent(noun, source, found["base_url"]))
                 continue
+            if source.where and (named_by := _reader(found, has_proxy)):
+                withheld.append(_not_for_proxy(noun, source, named_by))
+                continue
             for name in own:
                 heard.setdefault(name, []).append(source.values[name])
             if names != ("headers",):
                 break
         found |= {name: _joined(several) for name, several in heard.items()}
     return Settings(found, withheld=[] if local is not None else withheld)
+
+
+def _reader(found: Mapping[str, Found], has_proxy: Callable[[str], bool]) -> str:
+    """What names a proxy that would read what is sent; "" for nothing, or for the file itself."""
+    proxy, url = found["proxy"], found["base_url"].value
+    if not url.startswith("http://"):
+        return ""
+    if proxy.value is None:
+        return "the environment" if has_proxy(url) else ""
+    return proxy.place if proxy.place == SETTINGS["proxy"].flag else ""
 
 
 def _joined(several: Sequence[Found]) -> Found:
@@ -330,7 +346,7 @@ def _joined(several: Sequence[Found]) -> Found:
 
 
 def _not_sent(noun: str, source: Source, base_url: Found) -> str:
-    are, belong, them = ("are", "belong", "them") if noun.endswith("s") else ("is", "belongs", "it")
+    are, belong, them = _forms(noun)
     if source.address is None:
         return f"{noun} in {source.where} {are} not sent: no base_url stands beside {them}"
     named_by = base_url.source.removeprefix("flag ")
@@ -338,6 +354,18 @@ def _not_sent(noun: str, source: Source, base_url: Found) -> str:
         f"{noun} in {source.where} {belong} to {source.address} and {are} not sent to {base_url.value}, which "
         f"{named_by} names"
     )
+
+
+def _not_for_proxy(noun: str, source: Source, named_by: str) -> str:
+    are, _, them = _forms(noun)
+    return (
+        f"{noun} in {source.where} {are} not sent: {source.address} is plain http, and the proxy that {named_by} names "
+        f"would read {them}"
+    )
+
+
+def _forms(noun: str) -> tuple[str, str, str]:
+    return ("are", "belong", "them") if noun.endswith("s") else ("is", "belongs", "it")
 
 
 def near(name: str, known: Iterable[str], noun: str) -> str:
