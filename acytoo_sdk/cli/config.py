@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -15,6 +16,8 @@ from .display.terminal import Terminal
 from .options import Flags, QuietCommand, profile_option, terminal_options
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .settings.merging import Found
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -151,11 +154,11 @@ def set_(terminal: Terminal, name: str, value: Secret[str] | None, *, profile: s
         raise InvalidRequestError(f"{name} {_IN_HISTORY}")
     if setting.name == "headers" and header is None:
         raise InvalidRequestError("headers are set one by one: acytoo config set headers.NAME")
-    path, (profile, _) = settings_path(), profile_in_force(profile)
+    path, (profile, place) = settings_path(), profile_in_force(profile)
     owner = owner_of(setting, profile) if setting.bound else ""
     typed = value if value is not None else _typed(name, owner, secret=setting.secret)
-    write_setting(path, profile, setting, header, typed)
-    terminal.tell(f"{name} is set in {table_name(path, profile)}")
+    is_new = write_setting(path, profile, setting, header, typed)
+    terminal.tell(f"{name} is set in {table_name(path, profile)}{f', which is new: {place} names it' * is_new}")
 
 
 @config.command("unset")
@@ -192,10 +195,23 @@ def edit(terminal: Terminal) -> None:
     from .settings.file import create_file, settings_path
 
     path = settings_path()
+    named_by = next((name for name in ("VISUAL", "EDITOR") if os.environ.get(name)), None)
+    if named_by is None and (sys.stdin is None or not sys.stdin.isatty()):
+        raise InvalidRequestError("an editor needs a terminal, unless VISUAL or EDITOR names one that does not")
     create_file(path)
-    click.edit(filename=str(path))
+    _edit(path, named_by)
     read_tables()
     terminal.tell(f"{path} is in order")
+
+
+def _edit(path: Path, named_by: str | None) -> None:
+    try:
+        click.edit(filename=str(path))
+        return
+    except (click.ClickException, ValueError):  # which quote the system's own words
+        pass
+    which = f"the editor that {named_by} names" if named_by else "the editor"
+    raise InvalidRequestError(f"{which} is not there, or failed: VISUAL or EDITOR names another one")
 
 
 # What is shown

@@ -352,12 +352,19 @@ def test_two_keys_in_one_table_are_refused() -> None:
 
 
 def test_a_profile_is_made_and_picked_by_the_variable_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert config("--profile", "p", "set", "model", "m") == (0, "", f"model is set in profile p of {path}\n")
+    assert config("--profile", "p", "set", "model", "m") == (
+        0,
+        "",
+        f"model is set in profile p of {path}, which is new: --profile names it\n",
+    )
     assert path.read_text() == '[profiles.p]\nmodel = "m"\n'
     monkeypatch.setenv("ACYTOO_PROFILE", "p")
-    assert config("set", "model", "n")[0] == 0
+    assert config("set", "model", "n") == (0, "", f"model is set in profile p of {path}\n")
     assert config("get", "model")[1] == "n\n"
     assert path.read_text() == '[profiles.p]\nmodel = "n"\n'
+    monkeypatch.setenv("ACYTOO_PROFILE", "stale")
+    said = f"model is set in profile stale of {path}, which is new: ACYTOO_PROFILE names it\n"
+    assert config("set", "model", "n") == (0, "", said)
     for name in ("", " ", "a\x1bb"):
         assert "the name of a profile" in refusal("--profile", name, "set", "model", "m")
 
@@ -406,7 +413,8 @@ def test_what_is_wrong_is_mended_piece_by_piece(path: Path) -> None:
     assert config()[0] == 0
 
 
-def test_a_file_that_others_may_write_is_neither_read_nor_written(path: Path) -> None:
+def test_a_file_that_others_may_write_is_neither_read_nor_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISUAL", "false")
     write('model = "m"\n')
     path.chmod(0o666)
     for arguments in ((), ("get", "model"), ("set", "model", "n"), ("unset", "model"), ("edit",)):
@@ -451,7 +459,23 @@ def test_edit_opens_the_file_and_checks_it(path: Path, editor: Path) -> None:
 
 def test_an_editor_that_fails_is_an_error(path: Path, editor: Path) -> None:
     editor.write_text("exit 3")
-    assert config("edit")[0] == 1
+    sentence = "the editor that VISUAL names is not there, or failed: VISUAL or EDITOR names another one"
+    assert refusal("edit") == sentence
+
+
+@pytest.mark.parametrize("variable", ["VISUAL", "EDITOR"])
+def test_an_editor_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv(variable, "/nowhere/editor")
+    sentence = f"the editor that {variable} names is not there, or failed: VISUAL or EDITOR names another one"
+    assert refusal("edit") == sentence
+
+
+def test_without_a_terminal_only_an_editor_that_is_named_is_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("VISUAL", "EDITOR"):
+        monkeypatch.delenv(variable, raising=False)
+    assert refusal("edit") == "an editor needs a terminal, unless VISUAL or EDITOR names one that does not"
+    assert not path.exists()
 
 
 # Completion and start

@@ -57,8 +57,8 @@ def owner_of(setting: Setting, profile: str | None) -> str:
     return address
 
 
-def write_setting(path: Path, profile: str | None, setting: Setting, header: str | None, typed: Secret[str]) -> None:
-    """Writes what a person typed, once it is checked.
+def write_setting(path: Path, profile: str | None, setting: Setting, header: str | None, typed: Secret[str]) -> bool:
+    """Writes what a person typed, once it is checked; returns whether its profile was made.
 
     Args:
         path: of the file.
@@ -74,7 +74,15 @@ def write_setting(path: Path, profile: str | None, setting: Setting, header: str
         raise InvalidRequestError("the name of a profile is empty, or has a character that cannot be printed")
     value = _checked(setting, header, typed)
     names = _way(profile, setting.name, header)
-    _change(path, lambda document: put(document, _found(names, Secret(document)) or names, value), strict=True)
+    is_new = False
+
+    def change(document: TOMLDocument) -> None:
+        nonlocal is_new
+        is_new = profile is not None and _found(["profiles", profile], Secret(document)) is None
+        put(document, _found(names, Secret(document)) or names, value)
+
+    _change(path, change, strict=True)
+    return is_new
 
 
 def unset_setting(path: Path, profile: str | None, name: str) -> bool:
