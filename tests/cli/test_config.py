@@ -218,6 +218,11 @@ def test_set_writes_a_value_of_its_kind(path: Path, name: str, value: str, line:
         ("headers", HIDDEN, "headers is not taken from the arguments"),
         (f"headers.a={HIDDEN}", "x", "after headers. stands the name of a header, and nothing else"),
         ("profiles.work", HIDDEN, "there is no such setting"),
+        ("profiles.p.model", "m", "there is no such setting: with --profile p its name is model"),
+        (f"profiles.p.headers.{HIDDEN}", "x", "there is no such setting: with --profile p its name is headers"),
+        (f"profiles.{HIDDEN}", "m", "there is no such setting"),
+        ("BASE_URL", HIDDEN, "there is no such setting: did you mean base_url?"),
+        ("Model", HIDDEN, "there is no such setting: did you mean model?"),
     ],
 )
 def test_set_refuses_what_is_not_usable_before_it_writes(path: Path, name: str, value: str, sentence: str) -> None:

@@ -18,6 +18,7 @@ from .merging import SETTINGS, Setting, Tables, check_move, near, of_file
 if TYPE_CHECKING:
     from .file import TOMLDocument
 
+_IN_PROFILE = re.compile(r"profiles\.([\w-]+)\.(\w+)(?:\.[\w.-]+)?", re.ASCII)
 _HEADER = re.compile(r"[\w.-]+", re.ASCII)
 
 
@@ -32,6 +33,8 @@ def setting_of(name: str) -> tuple[Setting, str | None]:
         if not _HEADER.fullmatch(header):
             raise InvalidRequestError("after headers. stands the name of a header, and nothing else")
         return SETTINGS["headers"], header
+    if (way := _IN_PROFILE.fullmatch(name)) and way[2] in SETTINGS:
+        raise InvalidRequestError(f"there is no such setting: with --profile {way[1]} its name is {way[2]}")
     if dot or name not in SETTINGS:
         known = near(stem.partition("=")[0], SETTINGS, "the settings")
         raise InvalidRequestError(f"there is no such setting: {known}{' No = stands between' * ('=' in name)}")

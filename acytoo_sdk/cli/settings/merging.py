@@ -369,10 +369,11 @@ def _forms(noun: str) -> tuple[str, str, str]:
 
 
 def near(name: str, known: Iterable[str], noun: str) -> str:
-    """What a name that is unknown may have been meant to be; else all those that are known, if there are any."""
+    """What a name that is unknown may have been meant to be, in any case; else all that are known, if there are any."""
     from difflib import get_close_matches
 
     names = [*known]
-    if close := get_close_matches(name, names, n=1):
-        return f"did you mean {close[0]}?"
+    folded = {each.casefold(): each for each in names}
+    if close := get_close_matches(name.casefold(), folded, n=1):
+        return f"did you mean {folded[close[0]]}?"
     return f"{noun} are {', '.join(names)}" if names else ""
