@@ -11,7 +11,7 @@ import click
 from .._version import __version__
 from ..errors import AcytooError
 from .options import color_option, profile_option, terminal_in_use
-from .statuses import EXPLAINED, INTERRUPTED, hint_of, status_of
+from .statuses import EXPLAINED, INTERRUPTED, hint_of, sentence_of, status_of
 from .verbs import LEFT_OUT, VERBS, WITHOUT_VERB, refuse_near_miss
 
 
@@ -65,7 +65,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except AcytooError as error:
-            terminal_in_use(ctx).fail(str(error), hint_of(error))
+            terminal_in_use(ctx).fail(sentence_of(error), hint_of(error))
             ctx.exit(status_of(error))
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)

@@ -13,6 +13,7 @@ import click
 from ..errors import InvalidRequestError
 from .display.terminal import Terminal
 from .options import Flags, QuietCommand, connection_options, terminal_options
+from .statuses import sentence_of
 
 if TYPE_CHECKING:
     from .chatting.interrupts import Interrupts
@@ -126,7 +127,7 @@ def _hold(talk: Talk, reader: _Reader, output: ChatOutput) -> None:
         except EOFError:
             break
         except InvalidRequestError as error:
-            output.fail(str(error))
+            output.fail(sentence_of(error))
             continue
         talk.receive(line)
         if line.strip() and not talk.is_over:

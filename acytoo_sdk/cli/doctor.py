@@ -62,7 +62,7 @@ def _examine(flags: Flags, report: Report, stack: ExitStack) -> int:
     from .examining.examination import Examination, Step
     from .servers import settings_in_force
     from .settings.clients import client_of
-    from .statuses import USAGE
+    from .statuses import USAGE, sentence_of
 
     refused: InvalidRequestError | None = None
     try:
@@ -71,7 +71,7 @@ def _examine(flags: Flags, report: Report, stack: ExitStack) -> int:
     except InvalidRequestError as error:
         refused = error
     if refused is not None:
-        report.add(Step("server", False, str(refused), mend=mend_of(Case(refused, "server"))))
+        report.add(Step("server", False, sentence_of(refused), mend=mend_of(Case(refused, "server"))))
         return USAGE
     source = "--local" if flags.local else settings.found["base_url"].source
     report.add(Step("server", True, f"{client.options.base_url} ({source})"))

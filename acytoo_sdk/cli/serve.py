@@ -20,6 +20,7 @@ from ..server.offline import FAULT_NAMES
 from ..server.settings import Settings
 from ..server.wire import curl_line
 from .options import QuietCommand
+from .statuses import sentence_of
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _DEFAULTS = Settings()
@@ -100,7 +101,7 @@ def serve(
         )
         _run(settings)
     except InvalidRequestError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(sentence_of(error)) from error
 
 
 def _run(settings: Settings) -> None:

@@ -12,6 +12,7 @@ from ..errors import (
     InvalidRequestError,
     PermissionDeniedError,
     RateLimitError,
+    ReplyTooLargeError,
     StreamInterruptedError,
 )
 
@@ -42,7 +43,7 @@ _STATUSES: tuple[tuple[type[AcytooError], int], ...] = (
     (AcytooError, SERVICE),
 )
 
-# What the library says to a programmer, and what to say here.
+# What the library advises a programmer, and what to say here.
 _WORDS = (
     (r"partial_text holds what arrived; ", ""),
     (r"check key= and password=, or ACYTOO_KEY and ACYTOO_PASSWORD", "set a key: acytoo config set key"),
@@ -57,6 +58,39 @@ _WORDS = (
     (r"wait before the next call; .*", "wait before you ask again"),
     (r"Timeout\((?:first_byte|idle|total)=\.\.\.\) sets the limit", "--timeout SECONDS sets the limit"),
 )
+# The same for what it says is wrong. Only its own errors are translated, and of these the end, so that what they quote
+# stays as it is.
+_SENTENCES = (
+    (r"^--upstream is a str with credentials: .*$", "--upstream holds credentials: --upstream-key-env takes the key"),
+    (r"^--upstream is a str with (a query or a fragment): .*$", r"--upstream has \1"),
+    (
+        r" is a str with credentials: .*$",
+        " holds credentials: they are set by `acytoo config set key`, or in ACYTOO_KEY",
+    ),
+    (r" is a str with (a query or a fragment: the endpoint's path) .*$", r" has \1 is set by --path"),
+    (r" is a str with a lone surrogate at index \d+, which no UTF-8 can hold$", " is not UTF-8"),
+    (r" (cannot be written as JSON): (?:Out of range float|.* surrogates ).*$", r" \1"),
+    (r" is a str with (no host, or with|a line break or|a character at index)(?= [^']*$)", r" has \1"),
+    (r" is an empty str$", " is empty"),
+    (r" must be a str that begins(?= with )", " must begin"),
+    (r" must be a str (?=like http|without blanks)", " must be "),
+    (r" must be a str(?=, not \w+$|, a message or | that is not empty, )", " must be a text"),
+    (r" must be a mapping of str to str(?=, not \w+$)", " must be a table of texts"),
+    (r" must be an int(?=, not [\w ]+)", " must be a whole number"),
+    (r", or a function, not [\w ]+$", ""),
+    (r" that is not a str but (?=\w+$)", " that is no text but "),
+    (r", not int of many digits$", ", not a number of many digits"),
+    (r", not (?:int|float) (?=\S+$)", ", not "),
+    (r", not str (?=['\"])", ", not "),
+    (r"\bpayload='([a-z-]+)'", r"the payload \1"),
+    (r": pass one message of the user's, .*$", ": ask one question, without a system text"),
+    (r"(, not|no text but) (?:int|float)$", r"\1 a number"),
+    (r"(, not|no text but) str$", r"\1 a text"),
+    (r"(, not|no text but) dict$", r"\1 a table"),
+    (r"(, not|no text but) (?:list|tuple)$", r"\1 a list"),
+    (r"(, not|no text but) bool$", r"\1 true or false"),
+    (r"(, not|no text but) None$", r"\1 nothing"),
+)
 _OF_PROGRAMS = re.compile(r"\b[a-z_]+=(?!\w)|\b[a-z]+_[a-z_]+\b|Timeout\(")
 
 
@@ -65,6 +99,21 @@ def status_of(error: AcytooError) -> int:
     if isinstance(error, APITimeoutError) and error.partial_text:
         return BROKEN
     return next(status for kind, status in _STATUSES if isinstance(error, kind))
+
+
+def sentence_of(error: AcytooError) -> str:
+    """What went wrong, for who typed a command. What a server said stays as it is."""
+    sentence = str(error)
+    if isinstance(error, ReplyTooLargeError):
+        return re.sub(r"max_reply_bytes=(\d+)", _most, sentence)
+    if isinstance(error, InvalidRequestError):
+        for wanted, said in _SENTENCES:
+            sentence = re.sub(wanted, said, sentence)
+    return sentence
+
+
+def _most(bound: re.Match[str]) -> str:
+    return f"{int(bound[1]) / 2**20:g} MiB, which is the most that is taken"
 
 
 def hint_of(error: AcytooError) -> str | None:

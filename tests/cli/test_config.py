@@ -207,10 +207,10 @@ def test_set_writes_a_value_of_its_kind(path: Path, name: str, value: str, line:
         ("timeout", HIDDEN, "timeout must be a number"),
         ("timeout", "nan", "timeout must be finite"),
         ("retries", "2.5", "retries must be a whole number"),
-        ("temperature", "9", "temperature must be 0 to 2, not int 9"),
+        ("temperature", "9", "temperature must be 0 to 2, not 9"),
         ("payload", HIDDEN, "payload must be one of acytoo, ai-sdk, prompt"),
-        ("base_url", f"https://u:{HIDDEN}@a", "base_url is a str with credentials"),
-        ("model", "", "model is an empty str"),
+        ("base_url", f"https://u:{HIDDEN}@a", "base_url holds credentials"),
+        ("model", "", "model is empty"),
         ("ca", "none.pem", "ca names no file or folder"),
         ("modle", HIDDEN, "there is no such setting: did you mean model?"),
         (f"key={HIDDEN}", "x", "there is no such setting: did you mean key? No = stands between"),
@@ -346,7 +346,7 @@ def test_a_key_does_not_move_to_another_server(path: Path) -> None:
 def test_a_wrong_address_is_taken_out_by_hand_where_a_key_would_move(path: Path) -> None:
     text = f'base_url = "https://a"\n\n[profiles.p]\nbase_url = "chat"\nkey = "{HIDDEN}"\n'
     write(text)
-    assert "profiles.p.base_url must be a str that begins with http" in refusal("--profile", "p", "unset", "base_url")
+    assert "profiles.p.base_url must begin with http" in refusal("--profile", "p", "unset", "base_url")
     assert path.read_text() == text
     assert config("--profile", "p", "set", "base_url", "https://b")[0] == 0
 
@@ -411,7 +411,7 @@ def test_unset_makes_no_file(path: Path) -> None:
 
 def test_what_is_wrong_is_mended_piece_by_piece(path: Path) -> None:
     write('temperature = 9\nmodle = "m"\nretries = -1\n')
-    assert refusal() == f"{path}: temperature must be 0 to 2, not int 9"
+    assert refusal() == f"{path}: temperature must be 0 to 2, not 9"
     assert config("unset", "modle")[0] == 0
     assert config("unset", "retries")[0] == 0
     assert config("set", "temperature", "1")[0] == 0

@@ -136,7 +136,7 @@ def test_no_server_at_all_is_a_bad_setting() -> None:
 def test_a_bad_setting_is_named() -> None:
     status, step = failed("http://127.0.0.1:1", "--temperature", "9")
     assert (status, step["name"]) == (2, "server")
-    assert "temperature must be 0 to 2" in step["saw"]
+    assert step["saw"] == "--temperature must be 0 to 2, not 9.0"
 
 
 # The way there

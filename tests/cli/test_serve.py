@@ -156,8 +156,9 @@ def test_server_that_anybody_reaches_without_a_password_warns_in_one_line(
 
 REFUSED = [
     (["--upstream", "127.0.0.1:11434"], "--upstream"),
-    (["--upstream", "ftp://127.0.0.1"], "--upstream"),
-    (["--upstream", "http://me:secret-1234@127.0.0.1/v1"], "--upstream"),
+    (["--upstream", "ftp://127.0.0.1"], "--upstream must begin with http:// or https://"),
+    (["--upstream", "http://me:secret-1234@127.0.0.1/v1"], "--upstream holds credentials: --upstream-key-env"),
+    (["--upstream", "http://127.0.0.1/v1?a"], "--upstream has a query or a fragment"),
     (["--upstream-key-env", "UNSET"], "--upstream-key-env names the variable UNSET, which is not set"),
     (["--password-env", "UNSET"], "--password-env names the variable UNSET, which is not set"),
     (["--password-env", "EMPTY"], "--password-env names the variable EMPTY, which is not set"),

@@ -251,6 +251,12 @@ def test_a_hint_is_in_the_words_of_who_types() -> None:
         assert "acytoo config set key" in talk("Hi")[1][1]
 
 
+def test_what_is_refused_is_told_in_the_words_of_who_types() -> None:
+    with talking(lambda request: "answer", payload="prompt") as talk:
+        said = "messages has 3 of them, and the payload prompt sends one text: ask one question, without a system text"
+        assert ("failed", said) in talk("first", "second")
+
+
 def test_what_no_utf_8_can_hold_is_refused(talk: Setting) -> None:
     for line in ("a\udcffb", "/save a\udcffb", "/system a\udcffb"):
         assert talk(line) == [("failed", "What was typed holds bytes that are no text in UTF-8")]

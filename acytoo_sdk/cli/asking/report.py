@@ -11,7 +11,7 @@ from ..._streams.stream import Stream
 from ...errors import AcytooError, APIStatusError
 from ...protocol import Request
 from ..display.terminal import json_for_terminal
-from ..statuses import hint_of
+from ..statuses import hint_of, sentence_of
 
 
 def outcome(stream: Stream | None, error: BaseException | None) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def outcome(stream: Stream | None, error: BaseException | None) -> dict[str, Any
 
 def _failure(error: BaseException) -> dict[str, str | None]:
     if isinstance(error, AcytooError):
-        return {"type": type(error).__name__, "message": str(error), "hint": hint_of(error)}
+        return {"type": type(error).__name__, "message": sentence_of(error), "hint": hint_of(error)}
     return {"type": type(error).__name__, "message": "interrupted", "hint": None}
 
 

@@ -15,7 +15,7 @@ from ..._client import Client
 from ..._streams.stream import Stream
 from ...conversation import Conversation
 from ...errors import AcytooError, InvalidRequestError, StreamCancelledError
-from ..statuses import hint_of
+from ..statuses import hint_of, sentence_of
 from .clipboard import MOST_BYTES, clipboard_code
 from .commands import AS_TEXT, Command, find_command, listed, shortened
 
@@ -92,7 +92,7 @@ class Talk:
             elif text:
                 self._ask(text.lstrip() if text.lstrip().startswith("/") else text)
         except AcytooError as error:
-            self._output.fail(str(error), hint_of(error))
+            self._output.fail(sentence_of(error), hint_of(error))
 
     def load(self, path: str) -> None:
         """Goes on with the conversation in a file.
@@ -134,7 +134,7 @@ class Talk:
         except StreamCancelledError:
             self._output.tell(f"Stopped. {_AS_BEFORE}")
         except AcytooError as error:
-            self._output.fail(str(error), hint_of(error))
+            self._output.fail(sentence_of(error), hint_of(error))
             self._output.tell(_AS_BEFORE)
         else:
             self._unanswered = None

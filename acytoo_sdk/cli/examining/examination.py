@@ -27,7 +27,7 @@ from ...errors import (
     ReplyTooLargeError,
     UnexpectedReplyError,
 )
-from ..statuses import CONNECTION, OK, SERVICE, status_of
+from ..statuses import CONNECTION, OK, SERVICE, sentence_of, status_of
 from .cases import Case, peer_of
 from .diagnoses import BUFFERED, WHOLE, judge_arrival, mend_of
 from .probes import (
@@ -289,7 +289,7 @@ class Examination:
 
     def _told(self, error: AcytooError | ProbeError) -> str:
         """What was seen of a failure: which limit ran out, what a certificate says, what kind of reply it is."""
-        said = self._mask.quote(str(error))
+        said = self._mask.quote(sentence_of(error) if isinstance(error, AcytooError) else str(error))
         if isinstance(error, APITimeoutError) and (seconds := getattr(self._options.timeout, error.phase)):
             return f"{said} ({seconds:g} s)"
         if isinstance(error, APIStatusError | UnexpectedReplyError):
