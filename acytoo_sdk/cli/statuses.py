@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from .._hosts import host_of, is_loopback
 from ..errors import (
     AcytooError,
     APIConnectionError,
@@ -121,6 +122,8 @@ def hint_of(error: AcytooError) -> str | None:
     hint = error.hint or ""
     for wanted, said in _WORDS:
         hint = re.sub(wanted, said, hint)
-    if isinstance(error, APIConnectionError) and str(error).endswith("Connection refused"):
-        hint = hint or "nothing listens there: `acytoo serve` starts a server"
+    # What listens on another machine, or is a proxy there, is not ours to start.
+    refused = re.fullmatch(r"No connection to (\S+): Connection refused", str(error))
+    if isinstance(error, APIConnectionError) and refused and is_loopback(host_of(refused[1])):
+        hint = hint or "nothing listens there; `acytoo serve` starts a server"
     return None if not hint or _OF_PROGRAMS.search(hint) else hint

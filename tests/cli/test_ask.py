@@ -304,7 +304,7 @@ def test_nobody_at_the_address_is_a_failed_connection() -> None:
         url = server.url
     done = acytoo("ask", "--base-url", url, "--retries", "0", "Hi")
     assert done.status == 3
-    assert done.stderr.endswith("Connection refused (hint: nothing listens there: `acytoo serve` starts a server)\n")
+    assert done.stderr.endswith("Connection refused (hint: nothing listens there; `acytoo serve` starts a server)\n")
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,26 @@ def test_what_is_quoted_stays_as_it_is(error: errors.AcytooError) -> None:
     assert sentence_of(error) == str(error)
 
 
+@pytest.mark.parametrize(
+    ("peer", "is_here"),
+    [
+        ("127.0.0.1:8000", True),
+        ("localhost:8000", True),
+        ("[::1]:8000", True),
+        ("chat.example.com", False),
+        ("192.0.2.1:3128", False),
+        ("[2001:db8::1]:80", False),
+    ],
+)
+def test_a_server_is_to_be_started_where_nothing_listens_on_this_machine(peer: str, is_here: bool) -> None:
+    hint = hint_of(errors.APIConnectionError(f"No connection to {peer}: Connection refused"))
+    assert hint == ("nothing listens there; `acytoo serve` starts a server" if is_here else None)
+
+
+def test_nothing_is_to_be_started_where_a_proxy_is_spoken_of() -> None:
+    assert hint_of(errors.APIConnectionError("The proxy 127.0.0.1:1 made no connection: Connection refused")) is None
+
+
 def test_every_error_has_a_status_that_is_explained() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.AcytooError)]
     made = [kind.__new__(kind, "It failed") for kind in kinds]
