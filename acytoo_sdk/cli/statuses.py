@@ -47,7 +47,10 @@ _STATUSES: tuple[tuple[type[AcytooError], int], ...] = (
 # What the library advises a programmer, and what to say here.
 _WORDS = (
     (r"partial_text holds what arrived; ", ""),
-    (r"check key= and password=, or ACYTOO_KEY and ACYTOO_PASSWORD", "set a key: acytoo config set key"),
+    (
+        r"check key= and password=, or ACYTOO_KEY and ACYTOO_PASSWORD",
+        "set another key: ACYTOO_KEY, or acytoo config set key",
+    ),
     (r"check base_url= and path=", "check --base-url and --path"),
     (r"base_url and path", "--base-url and --path"),
     (r"pass it as base_url", "pass it as --base-url"),

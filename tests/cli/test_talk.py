@@ -248,7 +248,7 @@ def test_what_breaks_is_told_and_the_conversation_goes_on(fault: Fault, shown: s
 
 def test_a_hint_is_in_the_words_of_who_types() -> None:
     with talking(faults=[Fault.status(401)]) as talk:
-        assert "acytoo config set key" in talk("Hi")[1][1]
+        assert talk("Hi")[1][1].endswith("(set another key: ACYTOO_KEY, or acytoo config set key)")
 
 
 def test_what_is_refused_is_told_in_the_words_of_who_types() -> None:
