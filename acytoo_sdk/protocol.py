@@ -366,7 +366,8 @@ def _head_error(head: ReplyHead, fields: Mapping[str, str], unknown: str | None,
     if 300 <= status < 400:
         new = without_credentials(fields.get("location", ""))
         return RedirectError(
-            f"The server redirects (HTTP {status}), which is not followed: the key would go to another address",
+            f"The server redirects (HTTP {status}), which is not followed: the request, which may hold your key, would "
+            "go to another address",
             status_code=status,
             headers=head.headers,
             hint=f"the new address is {mask.quote(new)}: pass it as base_url if you trust it" if new else None,

@@ -143,6 +143,7 @@ def test_a_redirect_is_not_followed_and_its_hint_names_the_address(status: int) 
     error = head_failure(status, {"Location": "https://other.example/api", "retry-after": "1"})
 
     assert type(error) is RedirectError
+    assert str(error).endswith("not followed: the request, which may hold your key, would go to another address")
     assert (error.status_code, error.body, error.retryable) == (status, "", False)
     assert error.headers["location"] == "https://other.example/api"
     assert error.hint is not None
