@@ -70,15 +70,15 @@ def chat(*, flags: Flags, terminal: Terminal, raw: bool, load: str | None, save:
             )
             peer = urlsplit(settings["base_url"]).netloc
             output = ChatOutput(terminal, interrupts, peer=peer, raw=raw)
-            reader = _reader(terminal, interrupts)
+            reader = _reader(terminal, interrupts, output)
             talk = Talk(client, conversation, output, keys=reader.keys, file=save)
-            output.tell(f"{talk.model or 'A model'} at {settings['base_url']}. /help helps, Ctrl-D leaves.")
             if is_new:
                 output.tell(f"{load} is not there yet: it begins now.")
             elif load is not None:
                 _load(talk, load, interrupts)
                 if "system" in flags.values:
                     conversation.system = settings["system"]
+            output.tell(f"{talk.model or 'A model'} at {settings['base_url']}. /help helps, Ctrl-D leaves.")
             with quiet_keyboard() if terminal.is_live else nullcontext():
                 _hold(talk, reader, output)
 
@@ -105,7 +105,7 @@ def _load(talk: Talk, path: str, interrupts: Interrupts) -> None:
         raise click.UsageError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _reader(terminal: Terminal, interrupts: Interrupts) -> _Reader:
+def _reader(terminal: Terminal, interrupts: Interrupts, output: ChatOutput) -> _Reader:
     """What reads lines, as far as the terminal goes along."""
     if not terminal.is_live:
         from .chatting.plain_lines import PlainLines
@@ -116,7 +116,7 @@ def _reader(terminal: Terminal, interrupts: Interrupts) -> _Reader:
     from .chatting.talk import COMMANDS
 
     history = LineHistory(history_path())
-    return LineEditor(history, [command.name for command in COMMANDS], interrupts, tell=terminal.tell)
+    return LineEditor(history, [command.name for command in COMMANDS], interrupts, tell=output.tell)
 
 
 def _hold(talk: Talk, reader: _Reader, output: ChatOutput) -> None:

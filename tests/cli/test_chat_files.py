@@ -40,7 +40,7 @@ def test_the_model_of_the_command_line_beats_that_of_the_file(tmp_path: Path) ->
     for options, model in (["-m", "mine"], "mine"), ([], "of-file"):
         with chat("--load", str(path), *options, home=tmp_path, env={"ACYTOO_MODEL": "of-variable"}) as screen:
             ask(screen, "Hi", f"(model {model}")
-            leave(screen)
+            assert any(line.startswith(f"{model} at http") for line in leave(screen))
 
 
 def test_what_cannot_be_saved_is_told_and_told_again_at_the_end(tmp_path: Path) -> None:
