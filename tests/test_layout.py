@@ -38,12 +38,12 @@ ORDER = """
     server.program  server
     cli.statuses  cli.verbs
     cli.display  cli.settings  cli.asking  cli.examining  cli.chatting
-    cli.display.terminal  cli.display.echo  cli.display.waiting  cli.display.markdown  cli.display.growing
+    cli.display.terminal  cli.display.keyboard  cli.display.waiting  cli.display.markdown  cli.display.growing
     cli.display.screen  cli.display.live
     cli.asking.code_block  cli.asking.report  cli.asking.outputs  cli.asking.prompt
     cli.settings.merging  cli.settings.file  cli.options  cli.settings.clients  cli.settings.changes  cli.servers
     cli.examining.cases  cli.examining.diagnoses  cli.examining.probes  cli.examining.examination
-    cli.chatting.interrupts  cli.chatting.keyboard  cli.chatting.clipboard  cli.chatting.commands
+    cli.chatting.interrupts  cli.chatting.clipboard  cli.chatting.commands
     cli.chatting.talk  cli.chatting.output
     cli.chatting.plain_lines  cli.chatting.line_history  cli.chatting.line_editor
     cli.ask  cli.chat  cli.doctor  cli.config  cli.serve  cli.app  cli  __main__

@@ -11,7 +11,7 @@ import click
 from .asking.outputs import Output, output_of
 from .asking.prompt import read_prompt
 from .asking.report import reply_lines, request_lines, request_object, stats_line
-from .display.echo import without_echo
+from .display.keyboard import without_echo
 from .display.terminal import Terminal
 from .display.waiting import Waiting
 from .options import Flags, connection_options, terminal_options

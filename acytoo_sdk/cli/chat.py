@@ -53,9 +53,9 @@ def chat(*, flags: Flags, terminal: Terminal, raw: bool, load: str | None, save:
     if sys.stdin is None or not (sys.stdin.isatty() and terminal.shows):
         raise click.UsageError("a conversation needs a terminal; where there is none: acytoo ask")
     from .chatting.interrupts import Interrupts
-    from .chatting.keyboard import quiet_keyboard
     from .chatting.output import ChatOutput
     from .chatting.talk import Talk
+    from .display.keyboard import without_echo
     from .servers import settings_in_force
     from .settings.clients import client_of
 
@@ -79,7 +79,7 @@ def chat(*, flags: Flags, terminal: Terminal, raw: bool, load: str | None, save:
                 if "system" in flags.values:
                     conversation.system = settings["system"]
             output.tell(f"{talk.model or 'A model'} at {settings['base_url']}. /help helps, Ctrl-D leaves.")
-            with quiet_keyboard() if terminal.is_live else nullcontext():
+            with without_echo(for_prompt=True) if terminal.is_live else nullcontext():
                 _hold(talk, reader, output)
 
 

@@ -10,10 +10,10 @@ from contextlib import closing, contextmanager, nullcontext
 
 from ..._streams.stream import Stream
 from ..asking.outputs import growing
+from ..display.keyboard import without_echo
 from ..display.terminal import Terminal
 from ..display.waiting import Waiting
 from .interrupts import Interrupts
-from .keyboard import quiet_keyboard
 
 _WIDEST = 100  # columns; longer lines are hard to read
 
@@ -76,7 +76,7 @@ class ChatOutput:
         """Shows a reply: the block passes its pieces on. A Ctrl-C in it cancels the stream."""
         with (
             self._interrupts.stopping(stream.cancel),
-            quiet_keyboard() if self.may_escape else nullcontext(),
+            without_echo(for_prompt=True) if self.may_escape else nullcontext(),
             closing(growing(self._terminal, markdown=False if self._raw else None)) as shown,
             Waiting(self._terminal, stream, self._peer) as waiting,
         ):
