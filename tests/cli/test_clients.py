@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from raised_frames import frames
 
 from acytoo_sdk import InvalidRequestError, RetryPolicy, Timeout
 from acytoo_sdk.cli.options import Flags
@@ -254,20 +255,10 @@ def check_hidden(error: BaseException) -> None:
         tb = tb.tb_next
     rendered = traceback.TracebackException(type(error), error, tb, capture_locals=True)
     assert HIDDEN not in "".join(rendered.format())
-    seen: set[int] = set()
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        one = waiting.pop()
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
-        waiting += [one.__cause__, one.__context__]
+    for one, frame in frames(error, but=__file__):
         assert HIDDEN not in f"{one!r} {vars(one)} {one.args}"
-        for frame, _ in traceback.walk_tb(one.__traceback__):
-            if frame.f_code.co_filename != __file__:
-                for value in dict(frame.f_locals).values():
-                    shown = f"{value!r} {getattr(value, '__dict__', '')}"
-                    assert HIDDEN not in shown, frame.f_code
+        for value in dict(frame.f_locals).values():
+            assert HIDDEN not in f"{value!r} {getattr(value, '__dict__', '')}", frame.f_code
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 from fault_server import Connection, FaultServer, fin, raw, stall
 from local_proxy import answering, read_head
+from raised_frames import frames
 
 from acytoo_sdk import AcytooError, AsyncClient, Client, Conversation, Timeout
 from acytoo_sdk._network import failures
@@ -46,21 +47,6 @@ DIRECT = {**MINE, "proxy": None}
 HI: list[dict[str, str]] = [{"role": "user", "content": "Hi"}]
 
 
-def frames(error: BaseException) -> Iterator[tuple[BaseException, FrameType]]:
-    """Every frame of an exception and of all that stands behind it, suppressed or not, but the caller's."""
-    seen: set[int] = set()
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        one = waiting.pop()
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
-        waiting += [one.__cause__, one.__context__]
-        for frame, _ in traceback.walk_tb(one.__traceback__):
-            if frame.f_code.co_filename != __file__:
-                yield one, frame
-
-
 def looks(value: object) -> Iterator[str]:
     """What renderers show of a local: its text, and what stands directly in it."""
     yield repr(value)
@@ -72,7 +58,7 @@ def looks(value: object) -> Iterator[str]:
 
 def check(error: BaseException) -> None:
     """Nothing that renders this error with locals shows a secret."""
-    for one, frame in frames(error):
+    for one, frame in frames(error, but=__file__):
         for name, value in dict(frame.f_locals).items():
             for look in looks(value):
                 shown = [secret for secret in SECRETS if secret in look]
