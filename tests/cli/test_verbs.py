@@ -83,6 +83,7 @@ def test_what_begins_with_no_verb_is_a_prompt(arguments: list[str]) -> None:
         (["key", "SECRET"], "did you mean `acytoo config`"),
         (["xonfig", "set", "headers.x", "SECRET"], "did you mean `acytoo config`"),
         (["login", "SECRET"], "did you mean `acytoo config`"),
+        (["serv", "--port", "80"], "did you mean `acytoo serve`"),
         (["aks", "Hi"], "did you mean `acytoo ask`"),
         (["serv"], "did you mean `acytoo serve`"),
         (["-m", "tiny", "chat"], "the options of chat stand after it: acytoo chat ..."),
