@@ -7,6 +7,8 @@ import signal
 import pytest
 
 from acytoo_sdk.cli.chatting.interrupts import Interrupts
+from acytoo_sdk.cli.chatting.plain_lines import PlainLines
+from acytoo_sdk.cli.display.terminal import Terminal
 
 
 def interrupt() -> None:
@@ -65,3 +67,20 @@ def test_afterwards_all_is_as_it_was() -> None:
     with pytest.raises(ValueError, match="out"), Interrupts():
         raise ValueError("out")
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize(("cause", "is_burst"), [(KeyboardInterrupt(), True), (None, False)])
+def test_a_burst_that_python_itself_trips_over_drops_the_line(
+    cause: KeyboardInterrupt | None, is_burst: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tripping() -> str:
+        raise SystemError("<function> returned a result with an exception set") from cause
+
+    monkeypatch.setattr("builtins.input", tripping)
+    with Interrupts() as interrupts:
+        lines = PlainLines(Terminal(), interrupts)
+        if is_burst:
+            assert lines.read_line() == ""
+        else:
+            with pytest.raises(SystemError):
+                lines.read_line()

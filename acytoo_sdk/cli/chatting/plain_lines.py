@@ -35,7 +35,11 @@ class PlainLines:
             with self._interrupts.raising():
                 self._terminal.write(PROMPT)
                 return input()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemError) as error:
+            # In a burst, CPython runs the next handler while the exception of the first is set already, and takes that
+            # for a mistake of the handler's. Source: builtin_input_impl in CPython's Python/bltinmodule.c.
+            if isinstance(error, SystemError) and not isinstance(error.__cause__, KeyboardInterrupt):
+                raise
             self._interrupts.forget()
             self._terminal.write("\n")
             return ""
