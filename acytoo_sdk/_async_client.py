@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from functools import partial
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _display
 from ._base_client import BaseClient
-from ._checks import check_count
+from ._checks import StrPath, check_count
 from ._options import RetryPolicy, Timeout
 from ._secrets import Secret, clears_frames
 from ._streams.async_stream import AsyncStream
+from ._streams.background import BackgroundStream
 from ._streams.openers import ReaderPool
 from ._streams.waker import run_in_thread
 from .protocol import MessageLike, Messages
@@ -19,8 +21,11 @@ from .protocol import MessageLike, Messages
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from ._options import Arguments
+    from ._options import Arguments, CallOptions
+    from .batch import AsyncMap
     from .conversation import AsyncConversation
+
+T = TypeVar("T")
 
 
 class AsyncClient(BaseClient):
@@ -139,6 +144,56 @@ class AsyncClient(BaseClient):
             limit_characters=limit_characters,
         )
 
+    def map(
+        self,
+        prompts: Iterable[T] | AsyncIterable[T],
+        *,
+        prompt: Callable[[T], Messages] | None = None,
+        concurrency: int = 8,
+        ordered: bool = True,
+        window: int | None = None,
+        requests_per_minute: float | None = None,
+        journal: StrPath | None = None,
+        model: str | None = None,
+        temperature: float | None = None,
+        timeout: Timeout | float | None | EllipsisType = ...,
+        retry: RetryPolicy | int | None = None,
+    ) -> AsyncMap[T]:
+        """Asks many prompts, some at once, and hands out what becomes of each: `async for result in client.map(...)`.
+
+        The twin of `Client.map`, with the same arguments but an executor: the threads that read this client's streams
+        read these, too, two or three for all.
+
+        Args:
+            prompts: the input, which may be an async iterable: read as it is needed, in the task that takes the
+                results.
+            prompt: makes the messages of an item; None: the items are messages, or `str`.
+            concurrency: how many requests run at once; not more than `max_streams` do.
+            ordered: whether results come in the order of the input, or as they are there.
+            window: how many prompts are taken and not handed out yet, at most; None: `2 * concurrency`.
+            requests_per_minute: a steady rate, which is not exceeded for a moment either; None: as fast as it goes.
+            journal: the path of a file that keeps what becomes of each prompt; see `Client.map`.
+            model: instead of the client's; None keeps that.
+            temperature: instead of the client's; None keeps that.
+            timeout: of one attempt; instead of the client's; None switches all limits off, `...` keeps the client's.
+            retry: instead of the client's; None keeps that.
+
+        Returns:
+            An async iterator of a `Result` for each item. No `await` before `async for`.
+
+        Raises:
+            InvalidRequestError: an argument is not usable; the message names it. A prompt that is not usable is an
+                error of its own item.
+            ClientClosedError: the client was closed.
+        """
+        from ._batch.readers import ReaderWorkers
+        from .batch import AsyncMap, Plan
+
+        self._pool.check_open()
+        call = self._options.for_call(model=model, temperature=temperature, timeout=timeout, retry=retry)
+        plan = Plan(prompts, prompt, concurrency, ordered, window, requests_per_minute, journal, call)
+        return AsyncMap(plan, ReaderWorkers(partial(self._begin, call)))
+
     async def warm_up(self) -> None:
         """Imports what the first request needs, in a thread, so that the first one starts at once. Sends nothing."""
         await run_in_thread(self._prepare)
@@ -161,6 +216,13 @@ class AsyncClient(BaseClient):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._readers = ReaderPool(self._max_streams)
+
+    def _begin(self, options: CallOptions, messages: Sequence[MessageLike]) -> BackgroundStream:
+        """One attempt of a batch."""
+        call = self._call(messages, options.model, options.temperature, options.timeout, 1)
+        stream = BackgroundStream(call, self._readers, _display)
+        self._pool.add(stream)
+        return stream
 
     @clears_frames
     def _prepare(self) -> None:

@@ -40,7 +40,7 @@ _MAX_LEVELS_OF_BODY = 2 * _MAX_LEVELS  # which has messages somewhere in it
 _CONTAINERS = (dict, list, tuple)  # what JSON writes as objects and arrays
 
 
-def check_messages(messages: object) -> list[Message]:
+def check_messages(messages: object, *, name: str = "messages") -> list[Message]:
     """The conversation as a list of messages, checked.
 
     Raises:
@@ -48,16 +48,16 @@ def check_messages(messages: object) -> list[Message]:
         named, as `messages[0].content`.
     """
     if isinstance(messages, str):
-        return message_list(check_text("messages", messages))
+        return message_list(check_text(name, messages))
     if not isinstance(messages, Mapping | Sequence) or isinstance(messages, bytes | bytearray | memoryview):
         raise InvalidRequestError(
-            f"messages must be a str, a message or a sequence of messages, not {type_name(messages)}"
+            f"{name} must be a str, a message or a sequence of messages, not {type_name(messages)}"
         )
     turns: list[Any] = [messages] if isinstance(messages, Mapping) else list(messages)
     if not turns:
-        raise InvalidRequestError(f"messages is an empty {type_name(messages)}: say something")
+        raise InvalidRequestError(f"{name} is an empty {type_name(messages)}: say something")
     for index, turn in enumerate(turns):
-        _check_message(f"messages[{index}]", turn)
+        _check_message(f"{name}[{index}]", turn)
     return message_list(turns)
 
 
@@ -303,6 +303,11 @@ def _header_value(place: str, value: object) -> str:
     if (index := _unencodable(text, "latin-1")) is not None:
         raise InvalidRequestError(f"{place} is a str with a character at index {index} that no header holds")
     return text
+
+
+def check_file_path(name: str, value: object) -> str:
+    """The path of a file, which need not exist."""
+    return _path(name, value, "the path of a file")
 
 
 def _path(name: str, value: object, wanted: str) -> str:

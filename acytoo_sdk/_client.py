@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from . import _display
 from ._base_client import BaseClient
@@ -15,11 +15,15 @@ from ._streams.stream import Stream
 from .protocol import DEFAULT_MAX_REPLY_BYTES, DEFAULT_PATH, MessageLike, Messages, Payload
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
     from ssl import SSLContext
 
     from typing_extensions import Self
 
+    from .batch import Map
     from .conversation import Conversation
+
+T = TypeVar("T")
 
 
 class Client(BaseClient):
@@ -196,6 +200,72 @@ class Client(BaseClient):
             retry=retry,
             limit_characters=limit_characters,
         )
+
+    def map(
+        self,
+        prompts: Iterable[T],
+        *,
+        prompt: Callable[[T], Messages] | None = None,
+        concurrency: int = 8,
+        ordered: bool = True,
+        window: int | None = None,
+        requests_per_minute: float | None = None,
+        journal: StrPath | None = None,
+        executor: Executor | None = None,
+        model: str | None = None,
+        temperature: float | None = None,
+        timeout: Timeout | float | None | EllipsisType = ...,
+        retry: RetryPolicy | int | None = None,
+    ) -> Map[T]:
+        """Asks many prompts, some at once, and hands out what becomes of each; sends nothing before the first `next()`.
+
+        An error stays with its prompt, and the others go on. A server that has too many requests (429, or 503 with
+        `Retry-After`) makes all of them pause, and costs none of them an attempt while others get their replies; after
+        as many pauses in a row without one reply as `retry` has attempts, prompts fail that are told so. Since only
+        whole replies are handed out, one that broke is asked again, too.
+
+        Args:
+            prompts: the input: read as it is needed, in the thread that takes the results; it may be endless.
+            prompt: makes the messages of an item; None: the items are messages, or `str`.
+            concurrency: how many requests run at once.
+            ordered: whether results come in the order of the input, or as they are there.
+            window: how many prompts are taken and not handed out yet, at most; None: `2 * concurrency`.
+            requests_per_minute: a steady rate, which is not exceeded for a moment either; None: as fast as it goes.
+            journal: the path of a file that keeps what becomes of each prompt, as a JSON object a line. With the same
+                file, another run asks nothing again that was answered: the same messages, model and temperature, in
+                any order; a prompt that is there twice has two answers. Failures are asked again. None: none is kept.
+            executor: runs the calls, of which `concurrency` are given to it at a time: a pool of threads or processes,
+                or one of an engine, as `dask.distributed.Client.get_executor()`. Processes get a copy of this client,
+                with its secrets in clear, and keep it. It stays open. None: threads that end with the batch.
+            model: instead of the client's; None keeps that.
+            temperature: instead of the client's; None keeps that.
+            timeout: of one attempt, `total` too, since waits between attempts depend on all prompts; instead of the
+                client's; None switches all limits off, `...` keeps the client's.
+            retry: instead of the client's; None keeps that.
+
+        Returns:
+            An iterator of a `Result` for each item; it knows its length where the input does.
+
+        Raises:
+            InvalidRequestError: an argument is not usable; the message names it. A prompt that is not usable is an
+                error of its own item.
+            ClientClosedError: the client was closed.
+
+        Example:
+            >>> from acytoo_sdk.testing import FakeServer
+            >>> with FakeServer(lambda request: request["messages"][0]["content"].upper()) as server:
+            ...     client = Client(server.url)
+            ...     print([result.unwrap() for result in client.map(["one", "two"])])
+            ['ONE', 'TWO']
+        """
+        from ._batch.asking import Asker
+        from .batch import Map, Plan
+
+        self._pool.check_open()
+        call = self._options.for_call(model=model, temperature=temperature, timeout=timeout, retry=retry)
+        plan = Plan(prompts, prompt, concurrency, ordered, window, requests_per_minute, journal, call)
+        asker = Asker(self, model=call.model, temperature=call.temperature, timeout=call.timeout)
+        return Map(plan, asker, executor)
 
     def close(self) -> None:
         """Closes all connections: running streams end in `StreamCancelledError`, later calls in an error too."""

@@ -1,9 +1,9 @@
 """The protocol: what is sent, and what a reply means. Bytes in, text out; no socket, no clock, no thread.
 
 Every header, every status decision and every byte of decoding is here, so that the blocking and the async client cannot
-differ. `build_request` makes a request; a `ReplyReader` judges one reply as it arrives; `is_retryable` and
-`retry_after` say what may be tried again. What the network does (limits, breaks, cancellation) is not known here: it is
-told through `receive_break`.
+differ. `build_request` makes a request; a `ReplyReader` judges one reply as it arrives; `is_retryable`, `is_throttled`
+and `retry_after` say what may be tried again. What the network does (limits, breaks, cancellation) is not known here:
+it is told through `receive_break`.
 """
 
 from __future__ import annotations
@@ -421,15 +421,29 @@ def _status_error(head: ReplyHead, wait: float | None, body: str, said: str) -> 
     )
 
 
-def is_retryable(error: BaseException) -> bool:
+def is_retryable(error: BaseException, *, whole: bool = False) -> bool:
     """Whether the attempt that failed so, before its first text, may be made again.
 
     Connections that failed or broke, limits of one attempt, empty replies, and the statuses of `RETRYABLE_STATUSES`.
     Not once the limit on everything has run out, not after a break that text came before, and never for what is no
     error of this package (`KeyboardInterrupt`, for one).
+
+    Args:
+        error: what the attempt ended in.
+        whole: only whole replies are handed out, so that a break after the first text is like one before it.
     """
     if isinstance(error, APITimeoutError):
         return error.phase != "total"
     if isinstance(error, StreamInterruptedError):
-        return False
+        return whole
     return isinstance(error, AcytooError) and error.retryable
+
+
+def is_throttled(error: BaseException | None) -> bool:
+    """Whether the server means whoever sends to it, and not this one request: a 429, or a 503 with `Retry-After`.
+
+    Source: RFC 6585, section 4; RFC 9110, section 15.6.4.
+    """
+    if isinstance(error, RateLimitError):
+        return True
+    return isinstance(error, APIStatusError) and error.status_code == 503 and error.retry_after is not None

@@ -28,8 +28,12 @@ ORDER = """
     _streams  _streams.retry  _streams.libraries  _streams.text  _streams.reply  _streams.lifecycle
     _streams.call  _streams.base  _streams.stream
     _streams.reader  _streams.watch  _streams.openers  _streams.waker  _streams.async_stream
+    _streams.background
     _display.characters  _display.tex  _display.formulas  _display.code  _display.markdown  _display.output  _display
-    _history  conversation  _base_client  _client  _async_client
+    _history  conversation
+    _batch  _batch.task  _batch.schedule  _batch.asking  _batch.workers  _batch.readers  _batch.journal  _batch.run
+    batch
+    _base_client  _client  _async_client
     testing._wire  testing._gate  testing._faults  testing._answers  testing._connection  testing._server  testing
     provider  notebook
     server.settings  server.failures  server.surrogates  server.wire  server.access

@@ -15,13 +15,11 @@ from .base import BaseStream, Display
 from .call import Call
 from .openers import ReaderPool
 from .reader import Reader
-from .waker import LoopWaker, checkpoint, running_waker, wait_until
+from .waker import GRACE, LoopWaker, checkpoint, running_waker, wait_until
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-# How long closing a stream waits for its connection to be closed, which is at once, unless a name is being resolved.
-_GRACE = 0.25
 # How long, in seconds, a stream whose pieces are there may keep other tasks of its loop waiting.
 _LONGEST_TURN = 0.001
 
@@ -104,7 +102,7 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
         else:
             self._end()
         if self._call.started and not self._reader.ended and not self._call.inherited:
-            await wait_until(lambda: self._reader.ended, self._reader.on_ready, seconds=_GRACE, shielded=True)
+            await wait_until(lambda: self._reader.ended, self._reader.on_ready, seconds=GRACE, shielded=True)
 
     async def display(self, *, raw: bool = False) -> None:
         """Shows the reply in a notebook's cell while it arrives, as `Stream.display` does: `await stream.display()`.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from functools import partial
 
 import tenacity
 
@@ -18,7 +19,9 @@ from ..protocol import is_retryable
 _logger = logging.getLogger("acytoo_sdk")
 
 
-def wait_after(error: AcytooError, *, attempt: int, policy: RetryPolicy, deadline: float | None) -> float:
+def wait_after(
+    error: AcytooError, *, attempt: int, policy: RetryPolicy, deadline: float | None, whole: bool = False
+) -> float:
     """How long to wait before the next attempt, after one that failed.
 
     Whoever makes the attempts waits, as suits him: a thread, or a watch of many.
@@ -28,6 +31,7 @@ def wait_after(error: AcytooError, *, attempt: int, policy: RetryPolicy, deadlin
         attempt: which one it was; the first is 1.
         policy: the number of attempts, and the waits.
         deadline: on the monotonic clock; a wait that would end later is not begun. None: no deadline.
+        whole: see `protocol.is_retryable`.
 
     Returns:
         Seconds.
@@ -46,7 +50,7 @@ def wait_after(error: AcytooError, *, attempt: int, policy: RetryPolicy, deadlin
 
     # Made anew for each failure: tenacity keeps its state by thread, and the next attempt may be another thread's.
     retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(is_retryable),
+        retry=tenacity.retry_if_exception(partial(is_retryable, whole=whole)),
         wait=wait,
         stop=stop,
         before_sleep=_log,

@@ -46,7 +46,7 @@ class Stream(BaseStream, Generator[str, None, None]):
             self._call.raise_if_cancelled()
             raise
         except ValueError as error:
-            if not _runs_elsewhere(error):
+            if not runs_elsewhere(error):
                 raise
             # The other thread reads, or ends the stream at this moment.
             self._call.raise_if_cancelled()
@@ -75,7 +75,7 @@ class Stream(BaseStream, Generator[str, None, None]):
         try:
             self._pieces.close()
         except ValueError as error:
-            if not _runs_elsewhere(error):
+            if not runs_elsewhere(error):
                 raise
             self.cancel()  # only its own thread can close it, once it was woken
         else:
@@ -130,7 +130,7 @@ class Stream(BaseStream, Generator[str, None, None]):
             self.display()
 
 
-def _runs_elsewhere(error: ValueError) -> bool:
+def runs_elsewhere(error: ValueError) -> bool:
     """Whether a generator says that another thread is running it; what comes from inside of it has more frames."""
     return error.__traceback__ is not None and error.__traceback__.tb_next is None
 

@@ -12,6 +12,9 @@ import anyio.to_thread
 from anyio.lowlevel import RunVar, current_token
 from anyio.lowlevel import checkpoint as checkpoint
 
+GRACE = 0.25
+"""How long, in seconds, closing waits for a connection to be closed: it is at once, unless a name is being resolved."""
+
 
 class LoopWaker:
     """Wakes the tasks of one event loop, from any thread. No lock is taken.

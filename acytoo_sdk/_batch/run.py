@@ -1,0 +1,206 @@
+"""The run of a batch: prompts are taken, sent, kept in the journal and handed out, step by step.
+
+Whoever drives it reads the input and waits, each in its own way: a thread, or a task of an event loop.
+"""
+
+from __future__ import annotations
+
+import copy
+import enum
+import os
+import time
+from collections.abc import Callable, Generator
+from typing import Generic, TypeVar
+
+from .._checks import check_messages
+from .._options import CallOptions
+from .._streams.reply import without_frames
+from ..errors import InvalidRequestError, StreamCancelledError
+from ..protocol import Messages
+from .journal import Journal, key_of
+from .schedule import Schedule
+from .task import Outcome, Result, Task
+from .workers import Workers
+
+T = TypeVar("T")
+
+
+class Want(enum.Enum):
+    """What a run wants of its driver."""
+
+    PROMPT = "prompt"
+    """One more is to be read, and `add`ed; or the `end_input` told."""
+
+
+Step = Result[T] | Want | float | Callable[[], None]
+"""A result to hand out; what is wanted; seconds to wait for a task that ends; or what is to be run, and may block."""
+
+
+class Run(Generic[T]):
+    """What a batch has to do.
+
+    Args:
+        prompt: makes the messages of an item; None: it is the messages.
+        call: the options of each call.
+        schedule: of the tasks.
+        workers: make the attempts.
+        journal: the path of the file; None: nothing is kept.
+    """
+
+    def __init__(
+        self,
+        *,
+        prompt: Callable[[T], Messages] | None,
+        call: CallOptions,
+        schedule: Schedule[T],
+        workers: Workers,
+        journal: str | None,
+    ) -> None:
+        self._prompt = prompt
+        self._call = call
+        self._schedule = schedule
+        self._workers = workers
+        self._path = journal
+        self._journal: Journal | None = None
+        self._unwritten: set[Task[T]] = set()  # those that were sent, and of which the journal knows nothing
+        self._next_index = 0
+        self._input_ended = False
+        self._failure: BaseException | None = None
+        self._cancelled = False
+
+    def steps(self) -> Generator[Step[T], None, None]:
+        """The steps, one after the other.
+
+        Raises:
+            OSError, InvalidRequestError: the journal cannot be used.
+            ClientClosedError, StreamCancelledError: the client was closed, or the batch.
+            BaseException: what the input, the prompt's function or the executor raised, after the results before it.
+        """
+        process = os.getpid()
+        schedule = self._schedule
+        try:
+            if self._path is not None:
+                yield self._open_journal
+            while True:
+                if os.getpid() != process:
+                    raise InvalidRequestError(
+                        "This batch was started before the process was forked: only the parent reads it"
+                    )
+                if self._cancelled:
+                    raise StreamCancelledError("The batch was closed")
+                self._receive()
+                self._send()
+                if self._wants_prompt and schedule.is_idle:  # also where a result is there: nobody shall idle
+                    yield Want.PROMPT
+                    self._send()
+                if (task := schedule.take()) is not None:
+                    if self._journal is not None and self._journal.wants_sync:
+                        yield self._journal.sync
+                    assert task.result is not None, "it is done"
+                    yield task.result
+                    del task
+                elif self._wants_prompt:
+                    yield Want.PROMPT
+                elif schedule.is_empty:
+                    break
+                else:
+                    yield schedule.wait(time.monotonic())
+            if self._failure is not None:
+                raise self._failure
+        finally:
+            self._close()
+
+    def add(self, item: T) -> None:
+        """Takes an item of the input."""
+        task = Task(self._next_index, item)
+        self._next_index += 1
+        try:
+            messages = item if self._prompt is None else self._prompt(item)
+        except Exception as error:
+            self.end_input(error)
+            return
+        try:
+            task.messages = check_messages(messages, name=f"prompts[{task.index}]")
+        except InvalidRequestError as error:
+            task.finish(Outcome(None, without_frames(error), None, False, None, 0))
+        else:
+            if any(len(message) > 2 for message in task.messages):  # lists and the like, which the caller may change
+                task.messages = copy.deepcopy(task.messages)
+            if self._journal is not None:
+                self._resume(task, self._journal)
+        self._schedule.add(task)
+
+    def end_input(self, error: Exception | None = None) -> None:
+        """The input has ended; in an error, perhaps."""
+        self._input_ended = True
+        self._failure = self._failure or error
+
+    def cancel(self) -> None:
+        """Ends it from any thread; whoever waits for its next step is to be woken."""
+        self._cancelled = True
+        self._workers.close()
+
+    @property
+    def _wants_prompt(self) -> bool:
+        return self._schedule.has_room and not self._input_ended
+
+    def _open_journal(self) -> None:
+        assert self._path is not None, "or nothing is kept"
+        self._journal = Journal(self._path)
+
+    def _resume(self, task: Task[T], journal: Journal) -> None:
+        task.key = key_of(task.messages, model=self._call.model, temperature=self._call.temperature)
+        if (outcome := journal.take(task.key)) is not None:
+            task.attempts = outcome.attempts
+            task.finish(outcome, resumed=True)
+
+    def _send(self) -> None:
+        """Sends what is to be sent now."""
+        while (task := self._schedule.next_to_send(time.monotonic())) is not None:
+            self._unwritten.add(task)
+            try:
+                self._workers.start(task)
+            except Exception as error:  # the executor's: it takes no more
+                self._fail(task, error)
+
+    def _receive(self) -> None:
+        """Notes what ended since."""
+        for task in self._workers.ended():
+            outcome = task.outcome
+            if isinstance(outcome, Outcome):
+                self._schedule.receive(task, outcome, time.monotonic())
+                self._write(task)
+                self._unwritten.discard(task)
+            elif isinstance(outcome, Exception):
+                self._fail(task, outcome)
+            elif outcome is not None:
+                raise outcome  # Ctrl-C, which the processes of a pool are told of, too
+
+    def _fail(self, task: Task[T], error: Exception) -> None:
+        """No call's error: of the executor, or of a function of the caller's. What runs is waited for; then it ends."""
+        self._unwritten.discard(task)
+        self._schedule.drop(task)
+        self._schedule.stop()
+        self.end_input(error)
+
+    def _write(self, task: Task[T]) -> None:
+        if self._journal is not None and task.result is not None:
+            self._journal.write(task.result, key=task.key, messages=task.messages)
+
+    def _close(self) -> None:
+        self._workers.close()
+        if self._journal is None or not self._journal.is_open:  # it is the parent's, perhaps
+            return
+        try:
+            for task in self._unwritten:
+                if isinstance(task.outcome, Outcome) and task.outcome.error is None:
+                    self._keep(task, task.outcome)
+        finally:
+            self._journal.close()
+
+    def _keep(self, task: Task[T], outcome: Outcome) -> None:
+        """Nobody will be handed this answer, but the next run will."""
+        if task.result is None:
+            task.attempts += outcome.attempts
+            task.finish(outcome)
+        self._write(task)

@@ -1,0 +1,181 @@
+"""The schedule of a batch: which task is sent next, and when; and in which order results are handed out.
+
+Nothing is sent here, and nobody waits here: what happened, and when, is told. A task is ready, running, waiting (for
+its next attempt), or done; together they never are more than the window.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import deque
+from dataclasses import replace
+from typing import Generic, TypeVar
+
+from .._options import RetryPolicy
+from .._streams.retry import wait_after
+from ..errors import AcytooError
+from ..protocol import is_throttled
+from .task import Outcome, Task
+
+T = TypeVar("T")
+
+
+class Schedule(Generic[T]):
+    """The tasks that were taken from the input and not handed out yet.
+
+    A server that says it has too many requests means all of them: everyone pauses, and the task that was told so is
+    sent again, at no cost, as long as others get their replies in between. As many pauses in a row as there are
+    attempts may pass without one reply: then tasks fail that are told so.
+
+    Args:
+        concurrency: how many run at once.
+        window: how many there may be.
+        ordered: whether results are handed out in the order of the input, or as they come.
+        interval: seconds between two requests; 0: no rate is kept.
+        policy: how often, and after which waits, a failed attempt is made again.
+
+    Attributes:
+        running: those that were sent, and whose outcome was not told yet.
+    """
+
+    def __init__(
+        self, *, concurrency: int, window: int, ordered: bool, interval: float = 0.0, policy: RetryPolicy
+    ) -> None:
+        self.running: set[Task[T]] = set()
+        self._concurrency = concurrency
+        self._window = window
+        self._ordered = ordered
+        self._interval = interval
+        self._policy = policy
+        self._pause_policy = replace(policy, attempts=policy.attempts + 1)  # a pause more than there are waits
+        self._held = 0
+        self._ready: list[tuple[int, Task[T]]] = []  # a heap: the oldest first, so that the window moves on
+        self._waiting: list[tuple[float, int, Task[T]]] = []  # a heap, by the time of the next attempt
+        self._done: dict[int, Task[T]] = {}
+        self._as_they_came: deque[int] = deque()
+        self._next_index = 0  # to be handed out, in order
+        self._next_send = -math.inf  # when the rate allows another request
+        self._paused_until = -math.inf
+        self._pauses = 0
+        self._pauses_in_a_row = 0  # since the last reply
+        self._stopped = False
+
+    @property
+    def has_room(self) -> bool:
+        """Whether there may be one more task."""
+        return self._held < self._window
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether one more task could run."""
+        return len(self.running) < self._concurrency
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything was handed out."""
+        return not self._held
+
+    def add(self, task: Task[T]) -> None:
+        """Takes a task; one that has its result is done."""
+        self._held += 1
+        if task.result is None:
+            heapq.heappush(self._ready, (task.index, task))
+        else:
+            self._finish(task)
+
+    def next_to_send(self, now: float) -> Task[T] | None:
+        """The task that is to be sent now, which runs from now on; None where nothing is.
+
+        Args:
+            now: on the monotonic clock, as all times are.
+        """
+        if not self.is_idle or now < self._paused_until or now < self._next_send:
+            return None
+        while self._waiting and self._waiting[0][0] <= now:
+            _, index, task = heapq.heappop(self._waiting)
+            heapq.heappush(self._ready, (index, task))
+        if not self._ready:
+            return None
+        _, task = heapq.heappop(self._ready)
+        self._next_send = now + self._interval
+        task.pause, task.outcome = self._pauses, None
+        self.running.add(task)
+        return task
+
+    def wait(self, now: float) -> float:
+        """How many seconds nothing is to be sent; infinity: until an outcome is told."""
+        if not self.is_idle or not (self._ready or self._waiting):
+            return math.inf
+        ready_at = -math.inf if self._ready else self._waiting[0][0]
+        return max(0.0, max(ready_at, self._paused_until, self._next_send) - now)
+
+    def receive(self, task: Task[T], outcome: Outcome, now: float) -> None:
+        """The outcome of an attempt: the task is done, or is to be sent again."""
+        self.running.remove(task)
+        task.attempts += outcome.attempts
+        error = outcome.error
+        if error is None:
+            self._pauses_in_a_row = 0
+        elif not self._stopped and self._sends_again(task, error, now):
+            return
+        task.finish(outcome)
+        self._finish(task)
+
+    def take(self) -> Task[T] | None:
+        """The task whose result is to be handed out next, if it is there."""
+        if self._stopped:
+            index = min(self._done, default=None)
+        elif self._ordered:
+            index = self._next_index if self._next_index in self._done else None
+        else:
+            index = self._as_they_came.popleft() if self._as_they_came else None
+        if index is None:
+            return None
+        self._held -= 1
+        self._next_index = index + 1
+        return self._done.pop(index)
+
+    def stop(self) -> None:
+        """Nothing more is to be sent: what runs ends, what is done is handed out, and all the rest is dropped."""
+        self._stopped = True
+        self._held -= len(self._ready) + len(self._waiting)
+        self._ready.clear()
+        self._waiting.clear()
+
+    def drop(self, task: Task[T]) -> None:
+        """A running task of which nothing becomes."""
+        self.running.remove(task)
+        self._held -= 1
+
+    def _finish(self, task: Task[T]) -> None:
+        self._done[task.index] = task
+        if not self._ordered:
+            self._as_they_came.append(task.index)
+
+    def _sends_again(self, task: Task[T], error: AcytooError, now: float) -> bool:
+        try:
+            if is_throttled(error):
+                self._pause(task, error, now)
+                heapq.heappush(self._ready, (task.index, task))
+            else:
+                task.failures += 1
+                seconds = wait_after(error, attempt=task.failures, policy=self._policy, deadline=None, whole=True)
+                heapq.heappush(self._waiting, (now + seconds, task.index, task))
+        except AcytooError:
+            return False
+        return True
+
+    def _pause(self, task: Task[T], error: AcytooError, now: float) -> None:
+        """Nobody sends for a while; of several that were told so at the same time, the longest counts, as one pause.
+
+        Raises:
+            AcytooError: the same: there were enough, or the server asks for a longer one than is waited for.
+        """
+        is_another = task.pause == self._pauses
+        number = max(1, self._pauses_in_a_row + is_another)
+        seconds = wait_after(error, attempt=number, policy=self._pause_policy, deadline=None)
+        if is_another:
+            self._pauses += 1
+            self._pauses_in_a_row = number
+        self._paused_until = max(self._paused_until, now + seconds)

@@ -1,0 +1,265 @@
+"""Batches: many prompts, as many at once as you say, their results as they come or in order; and a journal of them.
+
+`Client.map` and `AsyncClient.map` make them. What is asked when is decided in `_batch`; here are the two that are
+iterated: each reads the input, and waits, in its own way, in the thread or the task that asks for the next result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import Executor
+from contextlib import closing
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from ._batch.asking import Asker
+from ._batch.run import Run, Want
+from ._batch.schedule import Schedule
+from ._batch.task import Result as Result
+from ._batch.workers import ExecutorWorkers, Inbox, Workers, WorkerThreads
+from ._checks import StrPath, check_count, check_file_path, check_flag, check_number, type_name
+from ._options import CallOptions
+from ._streams.stream import runs_elsewhere
+from .errors import InvalidRequestError
+from .protocol import Messages
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from ._batch.readers import ReaderWorkers  # anyio would come with it
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Plan(Generic[T]):
+    """The arguments of a batch, checked.
+
+    Raises:
+        InvalidRequestError: one is not usable; the message names it.
+    """
+
+    prompts: Iterable[T] | AsyncIterable[T]
+    prompt: Callable[[T], Messages] | None
+    concurrency: int
+    ordered: bool
+    window: int | None
+    requests_per_minute: float | None
+    journal: StrPath | None
+    call: CallOptions
+
+    def __post_init__(self) -> None:
+        if isinstance(self.prompts, str | bytes | Mapping) or not isinstance(self.prompts, Iterable | AsyncIterable):
+            hint = ": for one prompt, pass [prompt]" if isinstance(self.prompts, str | Mapping) else ""
+            raise InvalidRequestError(f"prompts must be an iterable of prompts, not {type_name(self.prompts)}{hint}")
+        check_count("concurrency", self.concurrency)
+        check_flag("ordered", self.ordered)
+        if self.prompt is not None and not callable(self.prompt):
+            raise InvalidRequestError(f"prompt must be a function of an item, not {type_name(self.prompt)}")
+        if self.window is not None:
+            check_count("window", self.window)
+        if self.requests_per_minute is not None:
+            check_number("requests_per_minute", self.requests_per_minute, above=0)
+
+    @property
+    def length(self) -> int | None:
+        """How many prompts there are; None where the input does not say."""
+        try:
+            return len(self.prompts)  # type: ignore[arg-type]
+        except TypeError:
+            return None
+
+    def run(self, workers: Workers) -> Run[T]:
+        """What is to be done."""
+        schedule: Schedule[T] = Schedule(
+            concurrency=self.concurrency,
+            window=self.window or 2 * self.concurrency,
+            ordered=self.ordered,
+            interval=60 / self.requests_per_minute if self.requests_per_minute else 0.0,
+            policy=self.call.retry,
+        )
+        journal = None if self.journal is None else check_file_path("journal", self.journal)
+        return Run(prompt=self.prompt, call=self.call, schedule=schedule, workers=workers, journal=journal)
+
+
+class BaseMap(Generic[T]):
+    """A batch without its verbs."""
+
+    def __init__(self, plan: Plan[T]) -> None:
+        self._length = plan.length
+
+    def __len__(self) -> int:
+        if self._length is None:
+            raise TypeError("the input of this batch has no length")
+        return self._length
+
+    def __bool__(self) -> bool:
+        return True
+
+
+class Map(BaseMap[T], Iterator[Result[T]]):
+    """A batch on its way: an iterator of a `Result` for each item of the input.
+
+    Nothing runs but what the next results need: each `next()` reads as many prompts as there is room for, and starts
+    what may be started; between two of them, what was started goes on. Leaving the loop and dropping the batch ends
+    what runs, and so does an exception, Ctrl-C for one; `close()`, or `with`, does so at once. One thread takes
+    results at a time.
+
+    `len()` is that of the input, where it has one, so that progress bars know it.
+
+    Yields:
+        A `Result` for each item, in the order of the input, unless `ordered=False`.
+
+    Raises:
+        OSError, InvalidRequestError: the journal cannot be used; the message says why.
+        ClientClosedError, StreamCancelledError: the client was closed; or `close()` was called from elsewhere.
+        BaseException: what the input, the `prompt` function or the executor raised, after the results before it. What
+            becomes of a single prompt is never raised: it is its `Result.error`.
+    """
+
+    def __init__(self, plan: Plan[T], asker: Asker, executor: Executor | None) -> None:
+        super().__init__(plan)
+        if not isinstance(plan.prompts, Iterable):
+            raise InvalidRequestError("prompts is an async iterable, which AsyncClient.map takes")
+        if executor is not None and not callable(getattr(executor, "submit", None)):
+            raise InvalidRequestError(f"executor must be a concurrent.futures.Executor, not {type_name(executor)}")
+        self._inbox = Inbox()
+        workers = (
+            WorkerThreads(asker, self._inbox) if executor is None else ExecutorWorkers(asker, self._inbox, executor)
+        )
+        self._run = plan.run(workers)
+        self._results = _results(self._run, plan.prompts, self._inbox)
+
+    def __next__(self) -> Result[T]:
+        try:
+            return next(self._results)
+        except ValueError as error:
+            if not runs_elsewhere(error):
+                raise
+            raise InvalidRequestError("Another thread takes the results of this batch: one does at a time") from None
+
+    def close(self) -> None:
+        """Ends the batch: what runs is cancelled, and what had arrived is in the journal.
+
+        Calls that an executor runs in other processes end by themselves, and are not waited for. While another thread
+        waits for a result, it gets a `StreamCancelledError`.
+        """
+        try:
+            self._results.close()
+        except ValueError as error:
+            if not runs_elsewhere(error):
+                raise
+            self._run.cancel()
+            self._inbox.wake()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _results(run: Run[T], prompts: Iterable[T], inbox: Inbox) -> Generator[Result[T], None, None]:
+    """The generator inside a batch, which it must not know: it ends when the batch is dropped."""
+    items: Iterator[T] | None = None
+    with closing(run.steps()) as steps:
+        for step in steps:
+            if isinstance(step, Result):
+                yield step
+            elif isinstance(step, Want):
+                try:
+                    items = iter(prompts) if items is None else items
+                    item = next(items)
+                except StopIteration:
+                    run.end_input()
+                except Exception as error:
+                    run.end_input(error)
+                else:
+                    run.add(item)
+            elif callable(step):
+                step()
+            else:
+                inbox.wait(step)
+
+
+class AsyncMap(BaseMap[T], AsyncIterator[Result[T]]):
+    """A batch on its way, for `async for`: `Map`'s twin. Its input may be an async iterable, too.
+
+    Nothing runs but what the next results need: see `Map`. Leaving the loop by an exception or a cancellation ends what
+    runs, and so does dropping the batch; `aclose()`, or `async with`, does so at once. One task takes results at a
+    time.
+
+    Yields:
+        A `Result` for each item, in the order of the input, unless `ordered=False`.
+
+    Raises:
+        BaseException: what `Map` raises, for the same reasons. A cancellation from outside comes out as itself, and
+            ends the batch.
+    """
+
+    def __init__(self, plan: Plan[T], workers: ReaderWorkers) -> None:
+        super().__init__(plan)
+        self._workers = workers
+        self._prompts = plan.prompts
+        self._items: Iterator[T] | AsyncIterator[T] | None = None
+        self._run = plan.run(workers)
+        self._steps = self._run.steps()
+        self._read_by_task = False
+
+    async def __anext__(self) -> Result[T]:
+        if self._read_by_task:
+            raise InvalidRequestError("Another task takes the results of this batch: one does at a time")
+        self._read_by_task = True
+        try:
+            await self._workers.let_others_run()
+            for step in self._steps:
+                if isinstance(step, Result):
+                    return step
+                if isinstance(step, Want):
+                    await self._read_prompt()
+                elif callable(step):
+                    await self._workers.run_blocking(step)
+                else:
+                    await self._workers.wait(step)
+        except BaseException:
+            self._steps.close()
+            raise
+        finally:
+            self._read_by_task = False
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Ends the batch: what runs is cancelled, and what had arrived is in the journal.
+
+        While another task waits for a result, it gets a `StreamCancelledError`.
+        """
+        if self._read_by_task:
+            self._run.cancel()
+            self._workers.wake()
+        else:
+            self._steps.close()
+        await self._workers.wait_for_end()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _read_prompt(self) -> None:
+        try:
+            if self._items is None:
+                prompts = self._prompts
+                self._items = aiter(prompts) if isinstance(prompts, AsyncIterable) else iter(prompts)
+            item = await anext(self._items) if isinstance(self._items, AsyncIterator) else next(self._items)
+        except (StopIteration, StopAsyncIteration):
+            self._run.end_input()
+        except Exception as error:
+            self._run.end_input(error)
+        else:
+            self._run.add(item)
