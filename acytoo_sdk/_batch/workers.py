@@ -74,15 +74,14 @@ class WorkerThreads:
         self._busy = 0
 
     def start(self, task: Task[Any]) -> None:
-        """Makes an attempt at a task in one of the threads."""
+        """Has one of the threads make an attempt at a task."""
         self._tasks.put(task)
         self._busy += 1
         if self._busy > self._threads:
             self._threads += 1
+            arguments = self._asker, self._tasks, self._inbox.put
             name = f"acytoo-batch-{self._threads}"
-            threading.Thread(
-                target=_work, args=(self._asker, self._tasks, self._inbox.put), name=name, daemon=True
-            ).start()
+            threading.Thread(target=_work, args=arguments, name=name, daemon=True).start()
 
     def ended(self) -> Sequence[Task[Any]]:
         """The tasks that have got their outcome since this was last asked."""
