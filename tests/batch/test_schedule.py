@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -275,7 +276,7 @@ def test_a_rate_spaces_requests_evenly_and_makes_up_for_nothing() -> None:
     while len(times) < 20:
         now += max(plan.wait(now), 0.01) if len(times) != 10 else 30.0  # somebody was busy elsewhere
         times += [now] * len(sent(plan, now))
-    assert min(later - earlier for earlier, later in zip(times, times[1:], strict=False)) > 0.499
+    assert min(later - earlier for earlier, later in pairwise(times)) > 0.499
 
 
 # The end
