@@ -39,9 +39,7 @@ class Schedule(Generic[T]):
         running: those that were sent, and whose outcome was not told yet.
     """
 
-    def __init__(
-        self, *, concurrency: int, window: int, ordered: bool, interval: float = 0.0, policy: RetryPolicy
-    ) -> None:
+    def __init__(self, *, concurrency: int, window: int, ordered: bool, interval: float, policy: RetryPolicy) -> None:
         self.running: set[Task[T]] = set()
         self._concurrency = concurrency
         self._window = window

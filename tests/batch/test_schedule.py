@@ -93,12 +93,12 @@ def test_no_more_run_than_may_at_once() -> None:
 
 def test_there_is_room_for_as_many_as_the_window_holds_until_they_are_handed_out() -> None:
     plan = schedule(3, window=3)
-    assert not plan.has_room
+    assert [plan.has_room] == [False]
     for task in sent(plan, 0.0):
         plan.receive(task, ANSWER, 0.0)
-    assert not plan.has_room
+    assert [plan.has_room] == [False]
     assert plan.take() is not None
-    assert plan.has_room
+    assert [plan.has_room] == [True]
     assert handed_out(plan) == [1, 2]
     assert plan.is_empty
 
@@ -112,6 +112,18 @@ def test_results_are_handed_out_in_order_or_as_they_come() -> None:
         assert handed_out(plan) == early
         plan.receive(first, ANSWER, 2.0)
         assert handed_out(plan) == late
+
+
+def test_a_task_that_has_its_result_is_handed_out_in_its_place() -> None:
+    for ordered in (True, False):
+        plan = schedule(1, ordered=ordered)
+        resumed = Task(1, "item 1")
+        resumed.finish(ANSWER, resumed=True)
+        plan.add(resumed)
+        assert handed_out(plan) == ([] if ordered else [1])
+        (first,) = sent(plan, 0.0)
+        plan.receive(first, ANSWER, 0.0)
+        assert handed_out(plan) == ([0, 1] if ordered else [0])
 
 
 def test_what_is_sent_again_goes_before_what_was_never_sent() -> None:
@@ -272,7 +284,8 @@ def test_who_was_sent_before_a_pause_and_is_told_after_it_makes_no_other_one() -
 
 
 def test_a_rate_spaces_requests_evenly_and_makes_up_for_nothing() -> None:
-    plan, times, now = schedule(20, concurrency=20, interval=0.5), [], 0.0
+    plan, now = schedule(20, concurrency=20, interval=0.5), 0.0
+    times: list[float] = []
     while len(times) < 20:
         now += max(plan.wait(now), 0.01) if len(times) != 10 else 30.0  # somebody was busy elsewhere
         times += [now] * len(sent(plan, now))
@@ -283,17 +296,19 @@ def test_a_rate_spaces_requests_evenly_and_makes_up_for_nothing() -> None:
 
 
 def test_once_stopped_nothing_is_sent_and_what_is_done_is_handed_out_with_gaps() -> None:
-    plan = schedule(6, concurrency=4)
-    first, second, third, fourth = sent(plan, 0.0)
+    plan = schedule(7, concurrency=5)
+    first, second, third, fourth, fifth = sent(plan, 0.0)
+    plan.receive(fourth, ANSWER, 0.0)
     plan.receive(second, ANSWER, 0.0)
     plan.receive(third, BROKEN, 0.0)
     plan.drop(first)
     plan.stop()
+    assert plan.running == {fifth}
     assert not sent(plan, 100.0)
-    assert handed_out(plan) == [1]
+    assert handed_out(plan) == [1, 3]
     assert not plan.is_empty
-    plan.receive(fourth, BROKEN, 0.0)  # which would be sent again
-    assert handed_out(plan) == [3]
+    plan.receive(fifth, BROKEN, 0.0)  # which would be sent again
+    assert handed_out(plan) == [4]
     assert plan.is_empty
 
 
