@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from ._batch.asking import Asker
 from ._batch.run import Run, Want
 from ._batch.schedule import Schedule
-from ._batch.task import Result as Result
+from ._batch.task import Result
 from ._batch.workers import ExecutorWorkers, Inbox, Workers, WorkerThreads
 from ._checks import StrPath, check_count, check_file_path, check_flag, check_number, type_name
 from ._options import CallOptions
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from ._batch.readers import ReaderWorkers  # anyio would come with it
 
 T = TypeVar("T")
+
+__all__ = ["AsyncMap", "Map", "Result"]
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ PROMISED = """
     UnexpectedReplyError EmptyReplyError DecodeError ReplyTooLargeError StreamInterruptedError StreamCancelledError
     ClientClosedError
 """.split()  # noqa: SIM905
-MADE_BY_THE_PACKAGE = {"Stream", "AsyncStream"}
+MADE_BY_THE_PACKAGE = {"Stream", "AsyncStream", "Map", "AsyncMap"}
 # A generator's methods, as everybody knows them.
 KNOWN = {"send", "throw", "close", "asend", "athrow", "aclose"}
 
@@ -289,9 +289,10 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 
 def documented() -> Iterator[tuple[str, object]]:
     """Every public class and function, and their public methods, by name."""
-    from acytoo_sdk import protocol, testing
+    from acytoo_sdk import batch, protocol, testing
 
     public = {name: getattr(acytoo_sdk, name) for name in acytoo_sdk.__all__ if name != "__version__"}
+    public |= {name: getattr(batch, name) for name in batch.__all__}
     for room in (protocol, testing):
         public |= {
             name: value

@@ -28,10 +28,10 @@ import pytest
 import acytoo_sdk
 
 RECORD = Path(__file__).with_name("public_api.txt")
-MODULES = ("", ".errors", ".protocol", ".conversation", ".provider", ".testing", ".notebook")
+MODULES = ("", ".errors", ".protocol", ".conversation", ".batch", ".provider", ".testing", ".notebook")
 HEADING = "# The public API. Rewritten by: python tests/promises/test_public_api.py --write"
 # Users get these from a client: what their constructors take is nobody's business.
-MADE_BY_THE_PACKAGE = {"Stream", "AsyncStream"}
+MADE_BY_THE_PACKAGE = {"Stream", "AsyncStream", "Map", "AsyncMap"}
 # The statements that a class can stand in.
 SUPPORTED = """
     __enter__ __exit__ __aenter__ __aexit__ __iter__ __next__ __aiter__ __anext__ __await__ __call__ __len__ __getitem__
