@@ -220,6 +220,26 @@ def test_what_may_succeed_is_asked_again(faults: list[Fault], attempts: int) -> 
     assert (result.text, result.attempts) == ("HI", attempts)
 
 
+def test_every_attempt_sends_the_same_whatever_the_caller_changes_meanwhile() -> None:
+    message = {"role": "user", "content": "Hi", "tags": ["a"]}
+
+    def change(request: dict[str, Any]) -> Iterator[str]:
+        message["content"] = "another"
+        message["tags"].append("b")  # type: ignore[attr-defined]
+        yield "H"
+        if len(server.requests) < 3:
+            raise ConnectionError
+        yield "i"
+
+    with FakeServer(change) as server, Client(server.url, retry=QUICK) as client:
+        (result,) = client.map([message])
+        server.errors.clear()
+    assert (result.text, result.attempts) == ("Hi", 3)
+    assert [request.json and request.json["messages"] for request in server.requests] == [
+        [{"role": "user", "content": "Hi", "tags": ["a"]}]
+    ] * 3
+
+
 def test_an_item_that_waits_for_its_next_attempt_holds_up_nobody() -> None:
     retry = RetryPolicy(attempts=2, wait_initial=0.3, jitter=0)
     with BatchServer({"first": [Fault.drop()]}) as server, Client(server.url, retry=retry) as client:
@@ -451,6 +471,33 @@ def test_closing_from_another_thread_tells_the_one_that_waits() -> None:
             next(batch)
         closer.join()
         server.wait_until(lambda: not server.open_connections)
+
+
+def test_closing_while_the_input_is_waited_for_closes_connections_at_once() -> None:
+    given = threading.Event()
+
+    def prompts() -> Iterator[str]:
+        yield "Hi"
+        given.wait(10)
+
+    with FakeServer(faults=[Fault.no_head()]) as server, Client(server.url, timeout=NEVER) as client:
+        batch = client.map(prompts(), concurrency=2)
+        errors: list[str] = []
+
+        def read() -> None:
+            try:
+                next(batch)
+            except StreamCancelledError as error:
+                errors.append(str(error))
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        server.wait_until(lambda: len(server.requests) == 1)
+        batch.close()
+        server.wait_until(lambda: not server.open_connections)
+        given.set()
+        thread.join()
+    assert errors == ["The batch was closed"]
 
 
 def test_one_thread_takes_results_at_a_time() -> None:
