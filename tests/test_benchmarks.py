@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from benchmarks.batches import BATCHES
 from benchmarks.server import STAMP, running
 from benchmarks.streams import Figures, TooSlowError, streams_async
 from benchmarks.worker import Worker
@@ -49,6 +50,15 @@ def test_a_peer_reads_each_piece_of_a_paced_stream(peer: str, tls: bool, monkeyp
         worker = stack.enter_context(Worker(peer, task="1 streams", url=url, authority=authority))
         for _ in range(2):
             assert worker.round("/paced/50/50/chunked")["characters"] == 50 * STAMP
+
+
+def test_each_batch_is_answered_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, [ROOT, ROOT / "tests"])))  # for the processes it starts
+    with ExitStack() as stack:
+        url = stack.enter_context(running()).url
+        workers = [stack.enter_context(Worker(peer, task="100 prompts", url=url)) for peer in BATCHES]
+        for worker in workers:
+            assert worker.round("/hello")["characters"] == 100 * len("Hello!")
 
 
 def test_the_window_is_from_when_all_streams_are_open_to_when_the_first_ends() -> None:

@@ -78,6 +78,7 @@ _PEERS = ("acytoo", "httpx", "requests", "read1", "socket")
 _ASYNC_PEERS = ("acytoo async", "httpx async", "aiohttp")
 _STREAMS_PEERS = ("acytoo async", "acytoo async trio", "aiohttp", "requests")
 _BLOCKING_BAR, _ASYNC_BAR = Bar(0.75, 0.5), Bar(1.0, 0.5)
+_THREADS = "threads over requests"
 _IMPORT, _INTERPRETER = "import acytoo_sdk", "pass"
 
 ROWS = (
@@ -162,6 +163,18 @@ ROWS = (
         threads=Bar(4),
         memory=Bar(40.0),
         opening=Bar(1.3, 0.8),
+    ),
+    Row(
+        "batch",
+        ("Client.map", "Client.map, with a journal", "AsyncClient.map", _THREADS),
+        3,
+        (
+            Measure("cpu", "CPU a prompt of 10,000, eight at once", "us", 1e6 / 10_000, bars={_THREADS: Bar(1.0, 0.8)}),
+            Measure("wall", "wall a prompt of 10,000, eight at once", "us", 1e6 / 10_000),
+        ),
+        "10000 prompts",
+        "/hello",
+        10_000 * len("Hello!"),
     ),
     Row(
         "import",

@@ -92,3 +92,4 @@ TRIO: dict[str, Callable[[Async, str], Awaitable[Figures]]] = {
     f"{number} streams": partial(streams_trio, number=number) for number in _STREAMS
 }
 RELAYED = {f"{number} relayed": number for number in (1, 100, 1000)}
+ASKED = {f"{number} prompts": number for number in (100, 10_000)}

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from types import TracebackType
 
-from . import peers, relays, tasks
+from . import batches, peers, relays, tasks
 from .server import allow_many_sockets
 from .streams import Figures, TooSlowError
 
@@ -91,6 +91,9 @@ def _task(peer: str, task: str, url: str) -> Callable[[str], Figures]:
         apieces = peers.TRIO[peer](url)
         trio.run(tasks.drain_async, apieces, "/hello")
         return lambda path: trio.run(tasks.TRIO[task], apieces, path)
+    if peer in batches.BATCHES:
+        ask, prompts = batches.BATCHES[peer](url), tasks.ASKED[task]
+        return lambda path: {"characters": ask(path, prompts)}
     loop = asyncio.new_event_loop()
     if peer in relays.RELAYS:
         number = tasks.RELAYED[task]
