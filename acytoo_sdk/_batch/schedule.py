@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Generic, TypeVar
 
 from .._options import RetryPolicy
+from .._streams.reply import without_frames
 from .._streams.retry import wait_after
 from ..errors import AcytooError
 from ..protocol import is_throttled
@@ -161,6 +162,7 @@ class Schedule(Generic[T]):
                 seconds = wait_after(error, attempt=task.failures, policy=self._policy, deadline=None, whole=True)
                 heapq.heappush(self._waiting, (now + seconds, task.index, task))
         except AcytooError:
+            without_frames(error)  # it was raised here, and the frames hold it, and the whole batch
             return False
         return True
 
