@@ -110,8 +110,9 @@ class Journal:
 
     def sync(self) -> None:
         """Has the system write to the disk what it keeps in memory."""
-        self._is_synced, self._synced_at = True, time.monotonic()
-        os.fsync(self._descriptor)
+        if not self._is_synced:
+            self._is_synced, self._synced_at = True, time.monotonic()
+            os.fsync(self._descriptor)
 
     def close(self) -> None:
         """Closes the file, and gives it to other runs. It is on the disk then."""

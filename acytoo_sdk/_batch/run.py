@@ -9,6 +9,7 @@ import copy
 import enum
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Generator
 from typing import Generic, TypeVar
 
@@ -62,11 +63,13 @@ class Run(Generic[T]):
         self._workers = workers
         self._path = journal
         self._journal: Journal | None = None
+        self._may_close_journal = deque([True])  # taken by whoever does
         self._unwritten: set[Task[T]] = set()  # those that were sent, and of which the journal knows nothing
         self._next_index = 0
         self._input_ended = False
         self._failure: BaseException | None = None
         self._cancelled = False
+        self._ended = False
 
     def steps(self) -> Generator[Step[T], None, None]:
         """The steps, one after the other.
@@ -105,8 +108,10 @@ class Run(Generic[T]):
                     break
                 else:
                     yield schedule.wait(time.monotonic())
+            if self._journal is not None:
+                yield self._journal.sync
             if self._failure is not None:
-                raise self._failure
+                self._raise_failure()
         finally:
             self._close()
 
@@ -140,6 +145,14 @@ class Run(Generic[T]):
         self._cancelled = True
         self._workers.close()
 
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        assert failure is not None, "it was asked for"
+        try:
+            raise failure
+        finally:
+            del failure  # the frame it is raised in must not hold it
+
     @property
     def _wants_prompt(self) -> bool:
         return self._schedule.has_room and not self._input_ended
@@ -147,6 +160,8 @@ class Run(Generic[T]):
     def _open_journal(self) -> None:
         assert self._path is not None, "or nothing is kept"
         self._journal = Journal(self._path)
+        if self._ended:  # in a thread whose event loop did not wait for it: its task was cancelled
+            self._close_journal()
 
     def _resume(self, task: Task[T], journal: Journal) -> None:
         task.key = key_of(task.messages, model=self._call.model, temperature=self._call.temperature)
@@ -188,6 +203,8 @@ class Run(Generic[T]):
             self._journal.write(task.result, key=task.key, messages=task.messages)
 
     def _close(self) -> None:
+        self._ended = True
+        self._workers.ended()  # or it would not be seen what came since the last step
         self._workers.close()
         if self._journal is None or not self._journal.is_open:  # it is the parent's, perhaps
             return
@@ -196,6 +213,14 @@ class Run(Generic[T]):
                 if isinstance(task.outcome, Outcome) and task.outcome.error is None:
                     self._keep(task, task.outcome)
         finally:
+            self._close_journal()
+
+    def _close_journal(self) -> None:
+        try:
+            self._may_close_journal.pop()
+        except IndexError:
+            return  # another thread was faster
+        if self._journal is not None:
             self._journal.close()
 
     def _keep(self, task: Task[T], outcome: Outcome) -> None:
