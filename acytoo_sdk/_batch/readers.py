@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from .._streams.background import BackgroundStream
-from .._streams.waker import LoopWaker, checkpoint, run_in_thread, wait_until
+from .._streams.waker import (
+    GRACE,
+    LONGEST_TURN,
+    LoopWaker,
+    checkpoint,
+    run_in_thread,
+    running_waker,
+    wait_until,
+)
 from ..errors import AcytooError
 from ..protocol import Message
-from .task import Task, answered, failed
+from .task import Outcome, Task, answered, failed
 
 
 class News:
-    """Of which tasks there is news; who waits for some in an event loop is woken. No lock is taken."""
+    """Which tasks have ended; who waits for some in an event loop is woken. No lock is taken."""
 
     def __init__(self) -> None:
         self._tasks: deque[Any] = deque()
@@ -24,24 +32,23 @@ class News:
     def __bool__(self) -> bool:
         return bool(self._tasks)
 
-    def take(self) -> Task[Any] | None:
-        """One of the tasks."""
-        with suppress(IndexError):
-            task: Task[Any] = self._tasks.popleft()
-            return task
-        return None
+    def take(self) -> Sequence[Task[Any]]:
+        """Those that have come so far."""
+        return [self._tasks.popleft() for _ in range(len(self._tasks))]
 
     def due(self, task: object) -> None:
-        """There is news of a task; from any thread."""
+        """A task has ended; from any thread."""
         self._tasks.append(task)
 
     def wake(self) -> None:
         """Wakes who waits; from any thread."""
-        with suppress(IndexError):
-            while True:
+        while self._waiting:
+            try:
                 waker, waiter = self._waiting.pop()
-                waker.due(waiter)
-                waker.wake()
+            except IndexError:
+                return  # another thread was faster
+            waker.due(waiter)
+            waker.wake()
 
     def on_news(self, waker: LoopWaker, waiter: object) -> None:
         """Has a waiter woken once; who asks looks again afterwards, for news before that."""
@@ -49,7 +56,7 @@ class News:
 
 
 class ReaderWorkers:
-    """Streams that are read in the background; their texts are taken whenever the batch looks.
+    """Streams that are read in the background; what they came to is taken whenever the batch looks.
 
     Args:
         begin: makes the stream of an attempt.
@@ -58,8 +65,10 @@ class ReaderWorkers:
     def __init__(self, begin: Callable[[Sequence[Message]], BackgroundStream]) -> None:
         self._begin = begin
         self._streams: dict[Task[Any], BackgroundStream] = {}
+        self._refused: list[Task[Any]] = []  # those that ended before they began
         self._news = News()
         self._woken = False
+        self._turn = 0.0  # when other tasks of the loop last had theirs, on the monotonic clock
 
     def start(self, task: Task[Any]) -> None:
         """Begins an attempt at a task."""
@@ -70,25 +79,30 @@ class ReaderWorkers:
         except AcytooError as error:
             self._streams.pop(task, None)
             task.outcome = failed(error, attempts=0)
-            self._news.due(task)
+            self._refused.append(task)
 
     def ended(self) -> Sequence[Task[Any]]:
         """The tasks that have got their outcome since this was last asked."""
-        tasks = []
-        while (task := self._news.take()) is not None:
-            if task in self._streams:
-                self._advance(task, self._streams[task])
-            if task.outcome is not None and task not in tasks:
+        tasks, self._refused = self._refused, []
+        for task in self._news.take():
+            stream = self._streams.get(task)
+            if stream is not None and stream.ended:  # or it was told twice
+                del self._streams[task]
+                task.outcome = _outcome(stream)
                 tasks.append(task)
         return tasks
 
     async def wait(self, seconds: float) -> None:
         """Waits for news, so long at most."""
-        await wait_until(lambda: bool(self._news) or self._woken, self._news.on_news, seconds=seconds)
+        if not self._has_news():
+            await wait_until(self._has_news, self._news.on_news, seconds=seconds)
+            self._turn = time.monotonic()
 
     async def let_others_run(self) -> None:
-        """Other tasks of the loop have their turn."""
-        await checkpoint()
+        """Other tasks of the loop have their turn now and then; on trio, as is its custom, each time."""
+        if time.monotonic() - self._turn > LONGEST_TURN or not running_waker().is_asyncio:
+            await checkpoint()
+            self._turn = time.monotonic()
 
     async def run_blocking(self, function: Callable[[], None]) -> None:
         """Runs what may block where it holds up nobody."""
@@ -96,8 +110,9 @@ class ReaderWorkers:
 
     async def wait_for_end(self) -> None:
         """Waits until nothing is read any more, which is soon after `close`; not for ever."""
+        deadline = time.monotonic() + GRACE
         for stream in [*self._streams.values()]:
-            await stream.wait_for_end()
+            await stream.wait_for_end(deadline - time.monotonic())
 
     def wake(self) -> None:
         """Whoever waits looks around; from any thread."""
@@ -109,13 +124,14 @@ class ReaderWorkers:
         for stream in [*self._streams.values()]:
             stream.cancel()
 
-    def _advance(self, task: Task[Any], stream: BackgroundStream) -> None:
-        try:
-            if not stream.advance(self._news, task):
-                return
-            task.outcome = answered(stream, stream.text)
-        except AcytooError as error:
-            task.outcome = failed(error, attempts=stream.stats.attempts)
-        except Exception as error:
-            task.outcome = error.with_traceback(None)
-        del self._streams[task]
+    def _has_news(self) -> bool:
+        return bool(self._news or self._refused or self._woken)
+
+
+def _outcome(stream: BackgroundStream) -> Outcome | Exception:
+    try:
+        return answered(stream, stream.complete())
+    except AcytooError as error:
+        return failed(error, attempts=stream.stats.attempts)
+    except Exception as error:
+        return error.with_traceback(None)

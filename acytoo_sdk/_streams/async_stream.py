@@ -15,13 +15,10 @@ from .base import BaseStream, Display
 from .call import Call
 from .openers import ReaderPool
 from .reader import Reader
-from .waker import GRACE, LoopWaker, checkpoint, running_waker, wait_until
+from .waker import GRACE, LONGEST_TURN, LoopWaker, checkpoint, running_waker, wait_until
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-# How long, in seconds, a stream whose pieces are there may keep other tasks of its loop waiting.
-_LONGEST_TURN = 0.001
 
 
 class AsyncStream(BaseStream, AsyncGenerator[str, None]):
@@ -150,7 +147,7 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
     async def _let_others_run(self) -> None:
         """Other tasks have their turn now and then, though there is a piece; on trio, as is its custom, each time."""
         now = time.monotonic()
-        if self._waker is None or not self._waker.is_asyncio or now - self._turn > _LONGEST_TURN:
+        if self._waker is None or not self._waker.is_asyncio or now - self._turn > LONGEST_TURN:
             await checkpoint()
             self._turn = time.monotonic()
 

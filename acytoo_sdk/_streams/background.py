@@ -1,13 +1,15 @@
-"""A stream that is read in the background: by the threads of an async client, while nobody awaits its pieces."""
+"""A stream that is read in the background, by the threads of an async client, while nobody awaits its pieces."""
 
 from __future__ import annotations
 
-from ..errors import AcytooError
+from contextlib import closing
+
+from ..errors import AcytooError, StreamCancelledError
 from .base import BaseStream, Display
 from .call import Call
 from .openers import ReaderPool
-from .reader import Reader, Waker
-from .waker import GRACE, wait_until
+from .reader import Reader, Steps, Waker
+from .waker import wait_until
 
 
 class BackgroundStream(BaseStream):
@@ -22,10 +24,15 @@ class BackgroundStream(BaseStream):
     def __init__(self, call: Call, readers: ReaderPool, display: Display) -> None:
         super().__init__(call, display)
         self._readers = readers
-        self._reader = Reader(call, readers.resume)
+        self._reader = _WholeReader(call, readers.resume, steps=_delivering(call))
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more of it will come."""
+        return self._reader.ended or self._reader.stopped
 
     def start(self, waker: Waker, waiter: object) -> None:
-        """Has it read; from then on, news is told once, and again after each `advance`.
+        """Has it read; the waiter is told when it has ended, and perhaps once more.
 
         Raises:
             ClientClosedError: the client was closed.
@@ -34,46 +41,40 @@ class BackgroundStream(BaseStream):
         self._reader.on_ready(waker, waiter)
         self._readers.add(self._reader)
 
-    def advance(self, waker: Waker, waiter: object) -> bool:
-        """Takes what has come, so that reading goes on; returns whether that was all. News of more will be told.
+    def complete(self) -> str:
+        """The text, once it has ended.
 
         Raises:
             AcytooError: what the reply ended in.
         """
-        call, reader = self._call, self._reader
+        call = self._call
         try:
-            ended = False
-            while not ended:
-                ended = reader.ended or reader.stopped
-                while reader.pieces:
-                    call.deliver(reader.take())
-                if not ended:
-                    reader.on_ready(waker, waiter)
-                    if not reader.ready():  # it may have come before it was asked for
-                        return False
             self._raise_error()
             call.complete()
         except AcytooError as error:
             self._stop_reading()
             raise call.finalize(error)  # noqa: B904 - it has its cause
-        return True
+        return call.text
 
     def cancel(self) -> None:
         """Ends it from any thread: its connection closes now."""
         if self._call.cancel():
             self._stop_reading()
 
-    async def wait_for_end(self) -> None:
-        """Waits until nothing is read any more, which is soon after `cancel`; not for ever."""
+    async def wait_for_end(self, seconds: float) -> None:
+        """Waits until nothing is read any more, which is soon after `cancel`; so long at most."""
         if self.started and not self._reader.ended and not self._call.inherited:
-            await wait_until(lambda: self._reader.ended, self._reader.on_ready, seconds=GRACE, shielded=True)
+            await wait_until(lambda: self._reader.ended, self._reader.on_ready, seconds=seconds, shielded=True)
 
     def __del__(self) -> None:
         if "_reader" in vars(self):  # or its constructor was interrupted
             self.cancel()
 
     def _raise_error(self) -> None:
-        if (error := self._reader.take_error()) is not None:
+        error = self._reader.take_error()
+        if error is None and self._reader.stopped:
+            error = StreamCancelledError("The stream was cancelled")
+        if error is not None:
             try:
                 raise error
             finally:
@@ -83,3 +84,27 @@ class BackgroundStream(BaseStream):
         if not self._reader.ended:
             self._readers.remove(self._reader)
             self._reader.stop()
+
+
+class _WholeReader(Reader):
+    """Reads a call for somebody who waits for its end alone, and is not woken before."""
+
+    __slots__ = ()
+
+    def note_news(self, wakers: set[Waker]) -> None:
+        if self.ended:
+            super().note_news(wakers)
+
+    def wake(self) -> None:
+        if self.ended or self.stopped:
+            super().wake()
+
+
+def _delivering(call: Call) -> Steps:
+    """The steps of a call whose texts the reading thread delivers itself: nothing waits for room, or for the loop."""
+    with closing(call.steps()) as steps:
+        for step in steps:
+            if isinstance(step, str):
+                call.deliver(step)
+            else:
+                yield step

@@ -48,12 +48,16 @@ class Wait(enum.Enum):
 _SERVER = Wait.SERVER  # an enum looks its members up, which is felt once for each piece
 
 
+Steps = Generator[str | float | None, None, None]
+
+
 class Reader:
     """Reads one call into a bounded buffer.
 
     Args:
         call: what to read.
         resume: called, from the consumer's thread, where the reader, or its end, was waited for.
+        steps: of the call, as its `steps`; None: those.
 
     Attributes:
         pieces: what was read and not taken yet.
@@ -84,7 +88,7 @@ class Reader:
         "stopped",
     )
 
-    def __init__(self, call: Call, resume: Callable[[Reader], None]) -> None:
+    def __init__(self, call: Call, resume: Callable[[Reader], None], *, steps: Steps | None = None) -> None:
         self.pieces: deque[str] = deque()
         self.begun = False
         self.stopped = False
@@ -93,7 +97,7 @@ class Reader:
         self.descriptor: int | None = None
         self.resume_at = math.inf
         self._call = call
-        self._steps: Generator[str | float | None, None, None] = call.steps()
+        self._steps: Steps = steps or call.steps()
         self._resume = resume
         self._error: BaseException | None = None
         self._waiting: list[tuple[Waker, object]] = []

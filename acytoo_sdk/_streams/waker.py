@@ -15,6 +15,9 @@ from anyio.lowlevel import checkpoint as checkpoint
 GRACE = 0.25
 """How long, in seconds, closing waits for a connection to be closed: it is at once, unless a name is being resolved."""
 
+LONGEST_TURN = 0.001
+"""How long, in seconds, something that is there already may keep other tasks of a loop waiting."""
+
 
 class LoopWaker:
     """Wakes the tasks of one event loop, from any thread. No lock is taken.
