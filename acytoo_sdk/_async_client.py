@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -192,6 +193,8 @@ class AsyncClient(BaseClient):
         self._pool.check_open()
         call = self._options.for_call(model=model, temperature=temperature, timeout=timeout, retry=retry)
         plan = Plan(prompts, prompt, concurrency, ordered, window, requests_per_minute, journal, call)
+        if plan.concurrency > self._max_streams:  # what waits for its turn would lose time of its `total`
+            plan = replace(plan, concurrency=self._max_streams)
         return AsyncMap(plan, ReaderWorkers(partial(self._begin, call)))
 
     async def warm_up(self) -> None:

@@ -6,7 +6,16 @@ iterated: each reads the input, and waits, in its own way, in the thread or the 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import dataclass
@@ -226,24 +235,31 @@ class AsyncMap(BaseMap[T], AsyncIterator[Result[T]]):
                     await self._workers.run_blocking(step)
                 else:
                     await self._workers.wait(step)
+                await self._workers.let_others_run()
         except BaseException:
             self._steps.close()
             raise
         finally:
             self._read_by_task = False
+        self._prompts, self._items = (), None
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
         """Ends the batch: what runs is cancelled, and what had arrived is in the journal.
 
-        While another task waits for a result, it gets a `StreamCancelledError`.
+        An input that is an async generator is closed, too, since often nobody else can. While another task waits for a
+        result, it gets a `StreamCancelledError`; while it waits for the input, after the next item.
         """
         if self._read_by_task:
             self._run.cancel()
             self._workers.wake()
-        else:
-            self._steps.close()
+            await self._workers.wait_for_end()
+            return
+        self._steps.close()
         await self._workers.wait_for_end()
+        items, self._prompts, self._items = self._items, (), None
+        if isinstance(items, AsyncGenerator):
+            await items.aclose()
 
     async def __aenter__(self) -> Self:
         return self
