@@ -11,7 +11,6 @@ import keyword
 import os
 import re
 import shlex
-import string
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from types import TracebackType
@@ -22,6 +21,7 @@ from ._client import Client
 from ._display.output import show_in_brief
 from ._options import OPTIONS, Options, Timeout
 from ._secrets import Secret, clears_frames
+from ._templates import Template
 from .conversation import Conversation
 from .errors import AcytooError
 
@@ -326,17 +326,12 @@ def _limited(known: Timeout, limit: str, value: object) -> Timeout:
 def _filled(cell: str, variables: Mapping[str, object]) -> str:
     """The cell with `{name}` replaced by the text of that variable; nothing is evaluated."""
     try:
-        parts = list(string.Formatter().parse(cell))
+        template = Template(cell)
     except ValueError as error:
         _refuse(f"-f: {error}; {{{{ and }}}} stand for braces")
-    texts = []
-    for text, name, spec, conversion in parts:
-        texts.append(text)
-        if name is None:
-            continue
-        if not name.isidentifier() or spec or conversion:
+    for name in template.names:
+        if not name.isidentifier():
             _refuse("-f fills in names of variables, as {name}, and nothing else; {{ and }} stand for braces")
         if name not in variables:
             _refuse(f"-f: the notebook has no variable {name}; {{{{ and }}}} stand for braces")
-        texts.append(str(variables[name]))
-    return "".join(texts)
+    return template.fill(variables)

@@ -35,7 +35,7 @@ ORDER = """
     batch
     _base_client  _client  _async_client
     testing._wire  testing._gate  testing._faults  testing._answers  testing._connection  testing._server  testing
-    provider  notebook
+    provider  _templates  notebook
     server.settings  server.failures  server.surrogates  server.wire  server.access
     server.sse  server.error_objects  server.chunks  server.completions
     server.alarm  server.upstream  server.offline  server.log  server.endings  server.listener  server.app
