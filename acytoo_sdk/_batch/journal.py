@@ -24,7 +24,7 @@ from datetime import datetime, timezone
 from hashlib import blake2b
 from typing import Any
 
-from ..errors import InvalidRequestError
+from ..errors import AcytooError, InvalidRequestError
 from ..protocol import Message
 from .task import Outcome, Result
 
@@ -38,6 +38,22 @@ def key_of(messages: Sequence[Message], *, model: str, temperature: float) -> st
     """The `id` of a prompt: 128 bits, in hexadecimal, of what is asked, and of no secret."""
     asked = json.dumps([messages, model, float(temperature)], ensure_ascii=False, sort_keys=True)
     return blake2b(asked.encode(), digest_size=16).hexdigest()
+
+
+def entry_of(result: Result[Any], *, key: str, messages: Sequence[Message]) -> dict[str, Any]:
+    """What became of a prompt, as it stands in a journal."""
+    error = result.error
+    return {
+        "id": key,
+        "index": result.index,
+        "at": _now(),
+        "messages": messages,
+        **({"text": result.text} if error is None else {"error": _failure(error)}),
+        "attempts": result.attempts,
+        "notice": result.notice,
+        "whole": result.whole,
+        "request_id": result.request_id,
+    }
 
 
 class Journal:
@@ -84,18 +100,7 @@ class Journal:
         Raises:
             OSError: the disk is full, for instance; the file is as it was.
         """
-        entry = {"id": key, "index": result.index, "at": _now(), "messages": messages}
-        if result.error is None:
-            entry["text"] = result.text
-        else:
-            error = result.error
-            entry["error"] = {"type": type(error).__name__, "message": str(error), "retryable": error.retryable}
-        entry |= {
-            "attempts": result.attempts,
-            "notice": result.notice,
-            "whole": result.whole,
-            "request_id": result.request_id,
-        }
+        entry = entry_of(result, key=key, messages=messages)
         self._append(json.dumps(entry, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
 
     @property
@@ -109,10 +114,14 @@ class Journal:
         return not self._is_synced and time.monotonic() - self._synced_at >= _SYNC_EVERY
 
     def sync(self) -> None:
-        """Has the system write to the disk what it keeps in memory."""
+        """Has the system write to the disk what it keeps in memory.
+
+        Raises:
+            OSError: the disk fails, for instance.
+        """
         if not self._is_synced:
             self._is_synced, self._synced_at = True, time.monotonic()
-            os.fsync(self._descriptor)
+            self._sync(self._descriptor)
 
     def close(self) -> None:
         """Closes the file, and gives it to other runs. It is on the disk then."""
@@ -122,7 +131,7 @@ class Journal:
         _open.discard(self)
         try:
             if not self._is_synced:
-                os.fsync(descriptor)
+                self._sync(descriptor)
         finally:
             os.close(descriptor)
             with contextlib.suppress(AttributeError):  # it was not opened yet
@@ -132,6 +141,12 @@ class Journal:
         """In a forked child, where the file is the parent's."""
         os.close(self._descriptor)
         self._descriptor, self._is_synced = -1, True
+
+    def _sync(self, descriptor: int) -> None:
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._path) from None
 
     def _append(self, line: bytes) -> None:
         end = os.fstat(self._descriptor).st_size
@@ -203,6 +218,10 @@ def _entry(line: bytes) -> dict[str, Any] | str:
     except ValueError:
         return "is damaged, or of another version: id must be hexadecimal"
     return {"notice": None, "whole": None, "request_id": None, **entry}
+
+
+def _failure(error: AcytooError) -> dict[str, Any]:
+    return {"type": type(error).__name__, "message": str(error), "retryable": error.retryable}
 
 
 def _now() -> str:
