@@ -67,7 +67,8 @@ def _run(app: click.Command) -> int:
         return _nobody_reads()
     except OSError as error:  # a full disk, for instance
         _drop_what_was_not_written()
-        print(f"Error: input or output failed: {error.strerror or error}", file=sys.stderr)
+        name = f"{error.filename}: " if error.filename else ""
+        print(f"Error: input or output failed: {name}{error.strerror or error}", file=sys.stderr)
         return 1
 
 
