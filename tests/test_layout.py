@@ -41,16 +41,17 @@ ORDER = """
     server.alarm  server.upstream  server.offline  server.log  server.endings  server.listener  server.app
     server.program  server
     cli.statuses  cli.verbs
-    cli.display  cli.settings  cli.asking  cli.examining  cli.chatting
+    cli.display  cli.settings  cli.asking  cli.examining  cli.chatting  cli.batching
     cli.display.terminal  cli.display.keyboard  cli.display.waiting  cli.display.markdown  cli.display.growing
-    cli.display.screen  cli.display.live
+    cli.display.screen  cli.display.live  cli.display.bar
     cli.asking.code_block  cli.asking.report  cli.asking.outputs  cli.asking.prompt
     cli.settings.merging  cli.settings.file  cli.options  cli.settings.clients  cli.settings.changes  cli.servers
     cli.examining.cases  cli.examining.diagnoses  cli.examining.probes  cli.examining.examination
     cli.chatting.interrupts  cli.chatting.clipboard  cli.chatting.commands
     cli.chatting.talk  cli.chatting.output
     cli.chatting.plain_lines  cli.chatting.line_history  cli.chatting.line_editor
-    cli.ask  cli.chat  cli.doctor  cli.config  cli.serve  cli.app  cli  __main__
+    cli.batching.source  cli.batching.prompts  cli.batching.tally  cli.batching.progress
+    cli.ask  cli.chat  cli.batch  cli.doctor  cli.config  cli.serve  cli.app  cli  __main__
 """.split()  # noqa: SIM905
 SANS_IO = ORDER[: ORDER.index("protocol") + 1]
 # The same of the server: what comes in, what goes out, and what an upstream says.
@@ -64,10 +65,10 @@ DOORS = {
     "aiohttp": {"server.upstream", "server.listener", "server.app"},  # its client, its server, and what is answered
     "anyio": {"_streams.waker", "server.upstream", "server.app"},  # the server's limits
     # A command is declared in its own file.
-    "click": {"cli", *(f"cli.{name}" for name in "app verbs options ask chat config doctor serve".split())},  # noqa: SIM905
+    "click": {"cli", *(f"cli.{name}" for name in "app verbs options ask batch chat config doctor serve".split())},  # noqa: SIM905
     "prompt_toolkit": {"cli.chatting.line_editor"},
     # Texts with styles, and what a terminal can show.
-    "rich": {f"cli.display.{name}" for name in "terminal waiting markdown growing screen live".split()},  # noqa: SIM905
+    "rich": {f"cli.display.{name}" for name in "terminal waiting markdown growing screen live bar".split()},  # noqa: SIM905
     "platformdirs": {"cli.settings.file", "cli.chatting.line_history"},
     "tomlkit": {"cli.settings.file"},
     # Its parser, and what it has to learn; for a terminal, and to find code.

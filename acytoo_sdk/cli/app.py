@@ -97,6 +97,7 @@ def app(**options: Any) -> None:
       acytoo 'What is a stream?'               the same as: acytoo ask ...
       git diff | acytoo 'Review this change.'  what is piped goes before the prompt
       acytoo chat                              a conversation
+      acytoo batch prompts.txt -o answers.jsonl
       acytoo doctor                            what is wrong with this server?
 
     Settings come from the options, then the environment (ACYTOO_BASE_URL, ACYTOO_KEY, ACYTOO_PASSWORD, ACYTOO_MODEL,

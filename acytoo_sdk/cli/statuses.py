@@ -65,6 +65,9 @@ _WORDS = (
 # The same for what it says is wrong. Only its own errors are translated, and of these the end, so that what they quote
 # stays as it is.
 _SENTENCES = (
+    (r"^journal: ", ""),
+    (r"^journal must be a file, and ", "-o takes a file, and "),
+    (r"^requests_per_minute ", "--rpm "),
     (r"^--upstream is a str with credentials: .*$", "--upstream holds credentials: --upstream-key-env takes the key"),
     (r"^--upstream is a str with (a query or a fragment): .*$", r"--upstream has \1"),
     (

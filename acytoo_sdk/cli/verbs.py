@@ -7,6 +7,7 @@ import click
 VERBS = {
     "ask": "Sends a prompt, and prints the reply as it arrives.",
     "chat": "Holds a conversation.",
+    "batch": "Asks many prompts, and goes on where it was stopped.",
     "doctor": "Looks step by step at what is between you and a reply.",
     "config": "Shows and changes your settings.",
     "serve": "Serves the wire, in front of an OpenAI-compatible server or by itself.",

@@ -6,18 +6,20 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 _BEGIN_PASTES, _END_PASTES = "\x1b[?2004h", "\x1b[?2004l"
 """From one to the other, a terminal marks what is pasted. Source: XTerm Control Sequences, bracketed paste mode."""
 
 
 @contextmanager
-def without_echo(*, for_prompt: bool = False) -> Iterator[None]:
-    """Has the terminal that stdout is echo no key. Ctrl-C and Ctrl-Z work as ever; the keys go to who reads them next.
+def without_echo(stream: TextIO | None = None, *, for_prompt: bool = False) -> Iterator[None]:
+    """Has a terminal echo no key. Ctrl-C and Ctrl-Z work as ever; the keys go to who reads them next.
 
     A program in the background leaves the terminal alone: it would be stopped for touching it.
 
     Args:
+        stream: which is the terminal; None: stdout.
         for_prompt: who reads next is a prompt, which gets the keys as they were typed there, and what was pasted as one
             paste; for a terminal that obeys escape codes.
     """
@@ -26,7 +28,7 @@ def without_echo(*, for_prompt: bool = False) -> Iterator[None]:
     except ModuleNotFoundError:  # Windows: a console echoes only where it is read
         yield
         return
-    terminal = sys.stdout.fileno()
+    terminal = (stream or sys.stdout).fileno()
     if os.tcgetpgrp(terminal) != os.getpgrp():
         yield
         return

@@ -1,0 +1,148 @@
+"""`acytoo batch`: many prompts, their answers in a file that lets the command go on, or on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, TypeAlias
+
+import click
+
+from .._batch.journal import entry_of, key_of
+from .._batch.task import Result
+from ..errors import AcytooError
+from ..protocol import Message
+from .batching.progress import telling_progress
+from .batching.prompts import Prompts
+from .batching.source import STDIN, Source
+from .batching.tally import Tally
+from .display.terminal import Terminal
+from .options import Flags, QuietCommand, connection_options, terminal_options
+from .servers import settings_in_force
+from .settings.clients import client_of
+
+if TYPE_CHECKING:
+    from .._client import Client
+
+Answer: TypeAlias = Result[list[Message]]
+
+
+@click.command(cls=QuietCommand)
+@click.argument("source", metavar="IN", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    metavar="OUT",
+    help="Keep each answer in this file; what is in it is not asked again.",
+)
+@click.option("--jsonl/--lines", "is_json", default=None, help="A line of IN is JSON, or a prompt; default: by name.")
+@click.option("--field", metavar="NAME", help="The field of each JSON object that is the prompt; default prompt.")
+@click.option("--template", metavar="TEXT", help="The prompt, with {text} for the line, or {name} for a field.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The first N prompts alone.")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(min=1),
+    default=8,
+    metavar="N",
+    help="How many requests run at once; default 8.",
+)
+@click.option("--rpm", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Requests a minute, at most.")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
+@connection_options()
+@terminal_options
+def batch(
+    source: str,
+    *,
+    output: str | None,
+    is_json: bool | None,
+    field: str | None,
+    template: str | None,
+    limit: int | None,
+    concurrency: int,
+    rpm: float | None,
+    fail_fast: bool,
+    flags: Flags,
+    terminal: Terminal,
+) -> None:
+    """Asks every prompt of IN, some at once: a prompt a line, or JSON a line; `-` is stdin.
+
+    With -o, each answer is in OUT as soon as it is there, as JSON in a line of its own, and the same command again asks
+    only for what has none; in any order, as they come. Without, the same lines go to stdout, in the order of IN.
+
+    \b
+    Examples:
+      printf 'one\\ntwo\\n' | acytoo batch --local -
+      acytoo batch questions.txt -o answers.jsonl
+      acytoo batch rows.jsonl --field question -o answers.jsonl --rpm 60
+      acytoo batch names.txt --template 'Who was {text}?' | jq -r .text
+      acytoo batch rows.jsonl --template 'Translate to {language}: {text}' --limit 5
+
+    A line of JSON is an object with the prompt, or with `messages`; or a text; or a list of messages. The names .jsonl,
+    .ndjson and .json, and --field, mean JSON. {{ and }} in a template stand for braces.
+
+    Errors stay with their prompt, and the others go on. A server that has too many requests makes all of them wait;
+    --timeout limits each attempt. The exit status is 0 only if every prompt has an answer; else that of the failures,
+    or 1 if they differ: see `acytoo --help`.
+    """
+    if field is not None and is_json is False:
+        raise click.UsageError("--field names a field of JSON: leave --lines out")
+    output = None if output == STDIN else output
+    with ExitStack() as stack:
+        settings = stack.enter_context(settings_in_force(flags, terminal))
+        lines = stack.enter_context(Source(source))
+        if lines.is_written_to(output):
+            raise click.UsageError("IN and OUT are the same file")
+        system = settings["system"] or ""
+        prompts = Prompts(lines, is_json=is_json, field=field, template=template, system=system, limit=limit)
+        client = stack.enter_context(client_of(settings))
+        results = client.map(
+            prompts, concurrency=concurrency, ordered=output is None, requests_per_minute=rpm, journal=output
+        )
+        tally = Tally(lines.count(limit), output=output)
+        write = _writing(client, terminal) if output is None else _write_nothing
+        has_bar = not lines.is_terminal and (output is not None or not terminal.shows)
+        try:
+            with results, telling_progress(tally, terminal, has_bar=has_bar):
+                _take(results, tally, write, fail_fast=fail_fast)
+        except BrokenPipeError:  # who reads the answers has enough of them
+            raise
+        except BaseException as error:
+            if tally.done or not isinstance(error, AcytooError | OSError):
+                terminal.tell(tally.stopped())
+            raise
+    _tell_end(tally, terminal, fail_fast=fail_fast)
+    click.get_current_context().exit(tally.status)
+
+
+def _take(results: Iterable[Answer], tally: Tally, write: Callable[[Answer], None], *, fail_fast: bool) -> None:
+    for result in results:
+        tally.add(result)
+        write(result)
+        if fail_fast and result.error is not None:
+            break
+
+
+def _write_nothing(result: Answer) -> None:
+    """The journal has it."""
+
+
+def _writing(client: Client, terminal: Terminal) -> Callable[[Answer], None]:
+    """Writes each result to stdout, as it would stand in a journal."""
+    options = client.options
+
+    def write(result: Answer) -> None:
+        key = key_of(result.item, model=options.model, temperature=options.temperature)
+        terminal.write_json(entry_of(result, key=key, messages=result.item))
+
+    return write
+
+
+def _tell_end(tally: Tally, terminal: Terminal, *, fail_fast: bool) -> None:
+    if not tally.failed:
+        terminal.tell(tally.summary())
+    elif fail_fast:
+        terminal.tell(tally.stopped())
+        terminal.fail(tally.first_failure)
+    else:
+        terminal.fail(tally.summary())

@@ -1,0 +1,1 @@
+"""Many prompts: their input, how far they are, and what became of them."""
