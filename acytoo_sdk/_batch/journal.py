@@ -1,4 +1,4 @@
-"""The journal of a batch: a file with a JSON object a line, one for each prompt that came to its end.
+"""The journal of a batch: a file with a JSON object a line, one for each prompt that was sent and came to its end.
 
     {"id": ..., "index": ..., "at": ..., "messages": [...], "text": ..., "attempts": ..., "notice": ..., "whole": ...,
      "request_id": ...}
@@ -15,11 +15,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import stat
 import sys
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from hashlib import blake2b
 from typing import Any
@@ -28,16 +29,26 @@ from ..errors import AcytooError, InvalidRequestError
 from ..protocol import Message
 from .task import Outcome, Result
 
-_KEYS = ("id", "index", "at", "messages", "text", "error", "attempts", "notice", "whole", "request_id")
-_BEGINNING = b'{"id": "'
+_REQUIRED = {"id": str, "index": int, "attempts": int}
+_OPTIONAL = {"at": str, "messages": list, "notice": str, "whole": bool, "request_id": str}
+_ANSWER = {**_REQUIRED, "text": str}
+_FAILURE = {**_REQUIRED, "error": dict}
+_ID = re.compile("[0-9a-f]{32}")
+_BEGINNING = b'{"id": "%s", "index": ' % (b"0" * 32)
+# JSON takes them as they are, but for some they end a line: for `str.splitlines`, for editors.
+_LINE_ENDS = "\x85\u2028\u2029"
 _SYNC_EVERY = 1.0  # seconds
 _open: weakref.WeakSet[Journal] = weakref.WeakSet()
 
 
 def key_of(messages: Sequence[Message], *, model: str, temperature: float) -> str:
     """The `id` of a prompt: 128 bits, in hexadecimal, of what is asked, and of no secret."""
-    asked = json.dumps([messages, model, float(temperature)], ensure_ascii=False, sort_keys=True)
-    return blake2b(asked.encode(), digest_size=16).hexdigest()
+    asked = [messages, model, temperature + 0.0]  # so that 1 is 1.0, and -0.0 is 0.0
+    try:
+        text = json.dumps(asked, ensure_ascii=False, sort_keys=True)
+    except TypeError:  # somewhere inside are keys of several types, all of which JSON writes as text
+        text = json.dumps(json.loads(json.dumps(asked)), ensure_ascii=False, sort_keys=True)
+    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def entry_of(result: Result[Any], *, key: str, messages: Sequence[Message]) -> dict[str, Any]:
@@ -64,44 +75,65 @@ class Journal:
 
     Raises:
         InvalidRequestError: another run has it, or it is no journal; the line is named.
-        OSError: it cannot be opened, read or written.
+        OSError: it cannot be opened, read or written; the file is named.
     """
+
+    _descriptor = -1
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
-        self._answers: dict[bytes, list[int]] = {}  # where the lines are that were not taken, the oldest last
+        self._answers: dict[bytes, int] = {}  # where the lines are that were not taken
+        self._further: dict[bytes, list[int]] = {}  # where more lines of the same prompt are, the oldest last
+        self._last_index: int | None = None  # of the result that was written last
+        self._torn_at: int | None = None  # where a line begins that could neither be finished nor cut away
         self._synced_at = time.monotonic()
         self._is_synced = True
         _open.add(self)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOCTTY", 0)
         try:
-            self._check_file()
-            self._lock()
-            self._reader = open(path, "rb")  # noqa: SIM115 - as long as the journal is open
-            self._read()
+            with self._errors_named():
+                self._descriptor = os.open(path, flags, 0o600)
+                self._check_file()
+                self._lock()
+                self._read()
         except BaseException:
             self.close()
             raise
 
     def take(self, key: str) -> Outcome | None:
-        """An answer from an earlier run, each once; None where there is none."""
-        lines = self._answers.get(bytes.fromhex(key))
-        if not lines:
+        """An answer from an earlier run, each once; None where there is none.
+
+        Raises:
+            InvalidRequestError: the file was changed in the meantime.
+            OSError: it cannot be read.
+        """
+        digest = bytes.fromhex(key)
+        place = self._answers.pop(digest, None)
+        if place is None:
             return None
-        self._reader.seek(lines.pop())
-        entry = json.loads(self._reader.readline())
+        if further := self._further.get(digest):
+            self._answers[digest] = further.pop()
+        with self._errors_named():
+            entry = _entry(next(self._lines(place), b""))
+        if isinstance(entry, str) or entry["id"] != key or "text" not in entry:
+            raise InvalidRequestError(f"journal: {self._path!r} was changed since this run began")
         return Outcome(
             entry["text"], None, entry["notice"], entry["whole"], entry["request_id"], attempts=entry["attempts"]
         )
 
     def write(self, result: Result[Any], *, key: str, messages: Sequence[Message]) -> None:
-        """Appends what became of a prompt.
+        """Appends what became of a prompt; but not twice in a row, for who was interrupted cannot know.
 
         Raises:
             OSError: the disk is full, for instance; the file is as it was.
         """
-        entry = entry_of(result, key=key, messages=messages)
-        self._append(json.dumps(entry, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+        if result.index == self._last_index:
+            return
+        line = json.dumps(entry_of(result, key=key, messages=messages), ensure_ascii=False)
+        for end in _LINE_ENDS:
+            line = line.replace(end, f"\\u{ord(end):04x}")
+        with self._errors_named():
+            self._append(line.encode("utf-8", "replace") + b"\n", result.index)
 
     @property
     def is_open(self) -> bool:
@@ -117,47 +149,54 @@ class Journal:
         """Has the system write to the disk what it keeps in memory.
 
         Raises:
-            OSError: the disk fails, for instance.
+            OSError: it cannot; what of it is on the disk is not known.
         """
         if not self._is_synced:
             self._is_synced, self._synced_at = True, time.monotonic()
-            self._sync(self._descriptor)
+            with self._errors_named():
+                os.fsync(self._descriptor)
 
     def close(self) -> None:
         """Closes the file, and gives it to other runs. It is on the disk then."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor < 0:
+        if self._descriptor < 0:
             return
-        _open.discard(self)
         try:
             if not self._is_synced:
-                self._sync(descriptor)
+                self.sync()
         finally:
+            descriptor, self._descriptor = self._descriptor, -1
+            with contextlib.suppress(OSError):
+                _unlock(descriptor)  # for a child may have a copy that was forked just before it could be told
             os.close(descriptor)
-            with contextlib.suppress(AttributeError):  # it was not opened yet
-                self._reader.close()
 
     def abandon(self) -> None:
         """In a forked child, where the file is the parent's."""
-        os.close(self._descriptor)
-        self._descriptor, self._is_synced = -1, True
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
-    def _sync(self, descriptor: int) -> None:
-        try:
-            os.fsync(descriptor)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, self._path) from None
+    def __del__(self) -> None:
+        self.close()  # whoever opened it was interrupted before it had it
 
-    def _append(self, line: bytes) -> None:
+    def _append(self, line: bytes, index: int | None = None) -> None:
+        if self._torn_at is not None:
+            self._cut(self._torn_at)
         end = os.fstat(self._descriptor).st_size
         self._is_synced = False
         try:
             while line:  # at once, unless the disk is full
                 line = line[os.write(self._descriptor, line) :]
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._descriptor, end)
-            raise OSError(error.errno, error.strerror, self._path) from None
+            self._last_index = index
+        except BaseException:
+            if index is None or index != self._last_index:  # else it was interrupted afterwards
+                self._torn_at = end
+                with contextlib.suppress(OSError):
+                    self._cut(end)
+            raise
+
+    def _cut(self, end: int) -> None:
+        os.ftruncate(self._descriptor, end)
+        self._torn_at = None
 
     def _check_file(self) -> None:
         if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
@@ -172,31 +211,40 @@ class Journal:
     def _read(self) -> None:
         """Finds the answers, and mends the end."""
         end = 0
-        for number, line in enumerate(self._reader, 1):
-            if not line.endswith(b"\n"):
-                self._mend(line, number, end)
-            else:
-                self._note(_entry(line), number, end)
+        for number, line in enumerate(self._lines(0), 1):
+            if _is_torn(line):
+                self._cut(end)
+                break
+            self._note(_entry(line), number, end)
+            if not line.endswith(b"\n"):  # and nothing else is missing
+                self._append(b"\n")
             end += len(line)
-        for lines in self._answers.values():
-            lines.reverse()
+        for places in self._further.values():
+            places.reverse()
 
-    def _note(self, entry: Mapping[str, Any] | str, number: int, place: int) -> None:
+    def _note(self, entry: dict[str, Any] | str, number: int, place: int) -> None:
         if isinstance(entry, str):
             raise InvalidRequestError(f"journal: line {number} of {self._path!r} {entry}")
         if "text" in entry:
-            self._answers.setdefault(bytes.fromhex(entry["id"]), []).append(place)
+            digest = bytes.fromhex(entry["id"])
+            if digest in self._answers:
+                self._further.setdefault(digest, []).append(place)
+            else:
+                self._answers[digest] = place
 
-    def _mend(self, line: bytes, number: int, place: int) -> None:
-        """The last line has no end: it is whole but for that, or was torn by a crash."""
-        entry = _entry(line)
-        if not isinstance(entry, str):
-            self._append(b"\n")
-            self._note(entry, number, place)
-        elif line[: len(_BEGINNING)] == _BEGINNING[: len(line)]:
-            os.ftruncate(self._descriptor, place)
-        else:  # it is somebody else's file
-            self._note(entry, number, place)
+    def _lines(self, place: int) -> Iterator[bytes]:
+        with open(self._descriptor, "rb", closefd=False) as file:
+            file.seek(place)  # all else has moved it: writing, and the lock
+            yield from file
+
+    @contextlib.contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno is not None:  # else it is none of the system's, but a signal handler's
+                error.filename = self._path
+            raise
 
 
 def _entry(line: bytes) -> dict[str, Any] | str:
@@ -207,17 +255,31 @@ def _entry(line: bytes) -> dict[str, Any] | str:
         return "is damaged, or the file is no journal"
     if not isinstance(entry, dict):
         return "is no entry of a journal"
-    if strange := [key for key in entry if key not in _KEYS]:
+    needed = _FAILURE if "error" in entry else _ANSWER
+    if strange := [key for key in entry if key not in needed and key not in _OPTIONAL]:
         return f"is no entry of a journal, or one of another version: it has {strange[0]!r}"
-    kinds = {"id": str, "index": int, "attempts": int, **({"error": dict} if "error" in entry else {"text": str})}
-    for key, kind in kinds.items():
-        if not isinstance(entry.get(key), kind):
+    entry = {**dict.fromkeys(_OPTIONAL), **entry}
+    for key, kind in {**_OPTIONAL, **needed}.items():
+        value = entry.get(key)
+        if not isinstance(value, kind) and (value is not None or key in needed):
             return f"is damaged, or of another version: {key} must be {kind.__name__}"
+    if not _ID.fullmatch(entry["id"]):
+        return "is damaged, or of another version: id must be 32 hexadecimal digits"
+    return entry
+
+
+def _is_torn(line: bytes) -> bool:
+    """Whether it is the beginning of an entry, and of no other file's line."""
+    digits = slice(_BEGINNING.index(b"0"), _BEGINNING.rindex(b"0") + 1)
+    beginning = bytearray(line[: len(_BEGINNING)])
+    beginning[digits] = re.sub(rb"[0-9a-f]", b"0", beginning[digits])
+    if line.endswith(b"\n") or not _BEGINNING.startswith(beginning):
+        return False
     try:
-        bytes.fromhex(entry["id"])
-    except ValueError:
-        return "is damaged, or of another version: id must be hexadecimal"
-    return {"notice": None, "whole": None, "request_id": None, **entry}
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return True
+    return False
 
 
 def _failure(error: AcytooError) -> dict[str, Any]:
@@ -235,14 +297,21 @@ if sys.platform == "win32":
         os.lseek(descriptor, 2**62, os.SEEK_SET)  # where nobody reads: others may not read what is locked
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError as error:
+        except PermissionError as error:
             raise BlockingIOError from error
+
+    def _unlock(descriptor: int) -> None:
+        os.lseek(descriptor, 2**62, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
 
 else:
     import fcntl
 
     def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _unlock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def _abandon_all() -> None:
