@@ -307,7 +307,10 @@ def _header_value(place: str, value: object) -> str:
 
 def check_file_path(name: str, value: object) -> str:
     """The path of a file, which need not exist."""
-    return _path(name, value, "the path of a file")
+    path = _path(name, value, "the path of a file")
+    if "\0" in path:
+        raise InvalidRequestError(f"{name} is a path with a NUL character, which no file has")
+    return path
 
 
 def _path(name: str, value: object, wanted: str) -> str:
