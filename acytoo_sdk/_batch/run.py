@@ -184,7 +184,10 @@ class Run(Generic[T]):
             outcome = task.outcome
             if isinstance(outcome, Outcome):
                 self._schedule.receive(task, outcome, time.monotonic())
-                self._write(task)
+                try:
+                    self._write(task)
+                except OSError as error:  # the disk is full, for instance
+                    self._fail(task, error.with_traceback(None))
                 self._unwritten.discard(task)
             elif isinstance(outcome, Exception):
                 self._fail(task, outcome)
@@ -192,7 +195,8 @@ class Run(Generic[T]):
                 raise outcome  # Ctrl-C, which the processes of a pool are told of, too
 
     def _fail(self, task: Task[T], error: Exception) -> None:
-        """No call's error: of the executor, or of a function of the caller's. What runs is waited for; then it ends."""
+        """No call's error: of the executor, of a function of the caller's, or of the disk. Nothing more is sent; what
+        runs is waited for, and all but this task is handed out."""
         self._unwritten.discard(task)
         self._schedule.drop(task)
         self._schedule.stop()

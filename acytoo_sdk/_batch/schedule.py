@@ -125,6 +125,8 @@ class Schedule(Generic[T]):
         """The task whose result is to be handed out next, if it is there."""
         if self._stopped:
             index = min(self._done, default=None)
+            if self._ordered and index is not None and any(task.index < index for task in self.running):
+                index = None
         elif self._ordered:
             index = self._next_index if self._next_index in self._done else None
         else:
@@ -143,8 +145,9 @@ class Schedule(Generic[T]):
         self._waiting.clear()
 
     def drop(self, task: Task[T]) -> None:
-        """A running task of which nothing becomes."""
-        self.running.remove(task)
+        """A task that was sent, and of which nothing becomes; nothing more is sent then, either."""
+        self.running.discard(task)
+        self._done.pop(task.index, None)
         self._held -= 1
 
     def _finish(self, task: Task[T]) -> None:
