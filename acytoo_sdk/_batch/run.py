@@ -208,16 +208,27 @@ class Run(Generic[T]):
 
     def _close(self) -> None:
         self._ended = True
-        self._workers.ended()  # or it would not be seen what came since the last step
-        self._workers.close()
-        if self._journal is None or not self._journal.is_open:  # it is the parent's, perhaps
-            return
         try:
-            for task in self._unwritten:
-                if isinstance(task.outcome, Outcome) and task.outcome.error is None:
-                    self._keep(task, task.outcome)
+            try:
+                self._workers.ended()  # what has arrived has its outcome now
+            finally:
+                self._workers.close()
+            if self._journal is not None and self._journal.is_open:  # it is not the parent's
+                self._keep_answers()
         finally:
-            self._close_journal()
+            if self._journal is not None:
+                self._close_journal()
+
+    def _keep_answers(self) -> None:
+        """Nobody will be handed the answers that have arrived, but the next run will."""
+        # What was interrupted after it was written, if anything was, has its result; it is the first, to be known again.
+        for task in sorted(self._unwritten, key=lambda task: task.result is None):
+            outcome = task.outcome
+            if isinstance(outcome, Outcome) and outcome.error is None:
+                if task.result is None:
+                    task.attempts += outcome.attempts
+                    task.finish(outcome)
+                self._write(task)
 
     def _close_journal(self) -> None:
         try:
@@ -226,10 +237,3 @@ class Run(Generic[T]):
             return  # another thread was faster
         if self._journal is not None:
             self._journal.close()
-
-    def _keep(self, task: Task[T], outcome: Outcome) -> None:
-        """Nobody will be handed this answer, but the next run will."""
-        if task.result is None:
-            task.attempts += outcome.attempts
-            task.finish(outcome)
-        self._write(task)
