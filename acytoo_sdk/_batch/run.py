@@ -221,7 +221,7 @@ class Run(Generic[T]):
 
     def _keep_answers(self) -> None:
         """Nobody will be handed the answers that have arrived, but the next run will."""
-        # What was interrupted after it was written, if anything was, has its result; it is the first, to be known again.
+        # What was interrupted after it was written, if anything was, has its result: first, where the journal knows it.
         for task in sorted(self._unwritten, key=lambda task: task.result is None):
             outcome = task.outcome
             if isinstance(outcome, Outcome) and outcome.error is None:
