@@ -296,7 +296,7 @@ def test_a_rate_spaces_requests_evenly_and_makes_up_for_nothing() -> None:
 
 
 def test_once_stopped_nothing_is_sent_and_what_is_done_is_handed_out_with_gaps() -> None:
-    plan = schedule(7, concurrency=5)
+    plan = schedule(7, concurrency=5, ordered=False)
     first, second, third, fourth, fifth = sent(plan, 0.0)
     plan.receive(fourth, ANSWER, 0.0)
     plan.receive(second, ANSWER, 0.0)
@@ -310,6 +310,17 @@ def test_once_stopped_nothing_is_sent_and_what_is_done_is_handed_out_with_gaps()
     plan.receive(fifth, BROKEN, 0.0)  # which would be sent again
     assert handed_out(plan) == [4]
     assert plan.is_empty
+
+
+def test_once_stopped_what_is_done_still_waits_for_what_runs_before_it() -> None:
+    plan = schedule(3)
+    first, second, third = sent(plan, 0.0)
+    plan.receive(third, ANSWER, 0.0)
+    plan.drop(second)
+    plan.stop()
+    assert not handed_out(plan)
+    plan.receive(first, ANSWER, 0.0)
+    assert handed_out(plan) == [0, 2]
 
 
 # Everything at once
