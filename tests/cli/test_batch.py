@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 import time
@@ -353,3 +354,15 @@ def test_a_disk_that_fails_is_one_sentence_that_names_the_file(output: str, sent
     if output == "kept.jsonl":
         assert entries(Path(output).read_text("utf-8"))
         assert " of 30 prompts answered; the same command again goes on" in done.stderr
+
+
+def test_a_disk_that_keeps_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    write_lines(1)
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        acytoo("batch", "--local", "in.txt", "-o", "out.jsonl")
+    assert caught.value.filename == "out.jsonl"
+    assert len(entries()) == 1

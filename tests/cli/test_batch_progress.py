@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,9 @@ from programs import acytoo, in_terminal
 
 from acytoo_sdk._batch.task import Result
 from acytoo_sdk.cli.batching import progress
-from acytoo_sdk.cli.batching.progress import Pace, progress_of
+from acytoo_sdk.cli.batching.progress import Pace, progress_of, telling_progress
 from acytoo_sdk.cli.batching.tally import Tally
+from acytoo_sdk.cli.display.terminal import Terminal
 from acytoo_sdk.errors import RateLimitError
 from acytoo_sdk.testing import FakeServer, Gate
 
@@ -102,14 +105,15 @@ def test_a_terminal_shows_a_bar_that_is_gone_at_the_end() -> None:
         assert screen.lines == ["4 of 4 prompts answered"]
 
 
-def test_ctrl_c_takes_the_bar_of_any_width_away_and_says_how_to_go_on() -> None:
+def test_ctrl_c_takes_it_away_also_where_there_is_no_room_for_a_bar_and_says_how_to_go_on() -> None:
     write_lines(4)
     with (
         FakeServer("Hello!", gate=Gate()) as server,
-        in_terminal("batch", "--base-url", server.url, "in.txt", "-o", "out.jsonl", columns=9) as screen,
+        in_terminal("batch", "--base-url", server.url, "in.txt", "-o", "out.jsonl", columns=14) as screen,
     ):
         screen.wait_for("0 of")
         assert len(screen.lines) == 1
+        assert BAR not in screen.written
         screen.send("\x03")
         assert screen.wait() == 130
     said = "0 of 4 prompts answered; the same command again goes on: out.jsonl keeps the answers"
@@ -131,21 +135,33 @@ def test_answers_on_the_terminal_stand_there_without_a_bar_and_never_control_it(
     assert BAR not in screen.written
 
 
-def test_a_bar_is_shown_while_answers_go_elsewhere_and_none_where_escapes_are_unwanted() -> None:
+def test_a_bar_is_shown_while_answers_go_elsewhere() -> None:
     write_lines(2)
-    with FakeServer("Hello!", pause=0) as server:
-        arguments = ["batch", "--base-url", server.url, "in.txt"]
-        with in_terminal(*arguments, shell=">answers.jsonl") as screen:
-            assert screen.wait() == 0
-            assert "\x1b[?25l" in screen.written
-        with in_terminal(*arguments, "-o", "out.jsonl", env={"NO_COLOR": "1"}) as screen:
-            assert screen.wait() == 0
-            assert "\x1b" not in screen.written
+    with in_terminal("batch", "--local", "in.txt", shell=">answers.jsonl") as screen:
+        assert screen.wait() == 0
+        assert BAR in screen.written
     assert len(Path("answers.jsonl").read_text("utf-8").splitlines()) == 2
+
+
+def test_a_terminal_that_shall_get_no_escapes_is_told_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    class FakeTerminal(StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = FakeTerminal()
+    monkeypatch.setattr(progress, "_INTERVAL", 0.01)
+    monkeypatch.setattr("sys.stderr", terminal)
+    counted = tally(3, answered=1)
+    with telling_progress(counted, Terminal("never"), has_bar=True):
+        while not terminal.getvalue():
+            time.sleep(0.001)
+    assert terminal.getvalue().startswith("1 of 3")
+    assert "\x1b" not in terminal.getvalue()
 
 
 def test_who_types_the_prompts_sees_them() -> None:
     with in_terminal("batch", "--local", "-", "-o", "out.jsonl") as screen:
         screen.send("one\n\x04")
         assert screen.wait() == 0
+        assert "\x1b[?25l" not in screen.written, "the cursor stays"
     assert screen.lines == ["one", "1 of 1 prompt answered"]
