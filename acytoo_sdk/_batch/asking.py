@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from collections.abc import Sequence
+from functools import partial
 from hashlib import blake2b
 from types import EllipsisType
 from typing import Any, Protocol
@@ -11,7 +13,7 @@ from typing import Any, Protocol
 from .._options import RetryPolicy, Timeout
 from .._secrets import Secret
 from .._streams.stream import Stream
-from ..errors import AcytooError
+from ..errors import AcytooError, InvalidRequestError
 from ..protocol import Message, Messages
 from .task import Outcome, answered, failed
 
@@ -53,6 +55,7 @@ class Asker:
         self._streams: set[Stream] = set()  # those that are read just now
         self._cancelled = False
         self._pickled: Secret[bytes] | None = None
+        self.__name__ = "acytoo"  # what engines name the calls by, in keys and on dashboards
 
     def __call__(self, messages: Sequence[Message], number: object = None) -> Outcome | AcytooError:
         """What one attempt comes to.
@@ -83,15 +86,37 @@ class Asker:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._pickled is None:
-            self._pickled = Secret(pickle.dumps((self._client, self._options)))
-        return _asker_here, (blake2b(self._pickled.reveal(), digest_size=16).digest(), self._pickled)
+            self._pickled = Secret(_dumps((self._client, self._options)))
+        digest = blake2b(self._pickled.reveal(), digest_size=16).digest()
+        return partial, (_ask_here, digest, self._pickled)
+
+
+def _dumps(value: object) -> bytes:
+    """The pickle of a client and its options.
+
+    Where an engine has loaded cloudpickle, it is made by that: a `payload=` of a script or of a notebook then travels
+    as it is, since there is no module that a worker could import it from.
+
+    Raises:
+        InvalidRequestError: it does not pickle.
+    """
+    pickler = sys.modules.get("cloudpickle") or sys.modules.get("ray.cloudpickle") or pickle
+    try:
+        return bytes(pickler.dumps(value))
+    except Exception as error:
+        raise InvalidRequestError(
+            f"executor runs calls in other processes, and this client cannot be sent there: {error}"
+        ) from error
 
 
 _askers: dict[bytes, Asker] = {}
-"""Those that came by pickle, by what they are made of."""
+"""Those of clients that came by pickle, by what they were made of."""
 
 
-def _asker_here(digest: bytes, pickled: Secret[bytes]) -> Asker:
+def _ask_here(
+    digest: bytes, pickled: Secret[bytes], messages: Sequence[Message], number: object = None
+) -> Outcome | AcytooError:
+    """What one attempt comes to in this process. The client is made here, where its failure is that of a call."""
     asker = _askers.get(digest)
     if asker is None:
         client, options = pickle.loads(pickled.reveal())
@@ -99,4 +124,4 @@ def _asker_here(digest: bytes, pickled: Secret[bytes]) -> Asker:
         for oldest in [*_askers][: 1 - _MOST_CLIENTS]:
             _askers.pop(oldest, None)
         asker = _askers.setdefault(digest, asker)
-    return asker
+    return asker(messages, number)
