@@ -1,0 +1,1 @@
+"""Batches on executors that the normal tests cannot have: see `run.py`."""
