@@ -31,8 +31,8 @@ ORDER = """
     _streams.background
     _display.characters  _display.tex  _display.formulas  _display.code  _display.markdown  _display.output  _display
     _history  conversation
-    _batch  _batch.task  _batch.schedule  _batch.asking  _batch.workers  _batch.readers  _batch.journal  _batch.run
-    batch
+    _batch  _batch.task  _batch.throttle  _batch.schedule  _batch.asking  _batch.workers  _batch.readers  _batch.journal
+    _batch.run  batch
     _base_client  _client  _async_client
     testing._wire  testing._gate  testing._faults  testing._answers  testing._connection  testing._server  testing
     provider  _templates  notebook

@@ -9,7 +9,6 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
-from dataclasses import replace
 from typing import Generic, TypeVar
 
 from .._options import RetryPolicy
@@ -18,16 +17,13 @@ from .._streams.retry import wait_after
 from ..errors import AcytooError
 from ..protocol import is_throttled
 from .task import Outcome, Task
+from .throttle import Throttle
 
 T = TypeVar("T")
 
 
 class Schedule(Generic[T]):
     """The tasks that were taken from the input and not handed out yet.
-
-    A server that says it has too many requests means all of them: everyone pauses, and the task that was told so is
-    sent again, at no cost, as long as others get their replies in between. As many pauses in a row as there are
-    attempts may pass without one reply: then tasks fail that are told so.
 
     Args:
         concurrency: how many run at once.
@@ -45,19 +41,14 @@ class Schedule(Generic[T]):
         self._concurrency = concurrency
         self._window = window
         self._ordered = ordered
-        self._interval = interval
         self._policy = policy
-        self._pause_policy = replace(policy, attempts=policy.attempts + 1)  # a pause more than there are waits
+        self._throttle = Throttle(interval=interval, policy=policy)
         self._held = 0
         self._ready: list[tuple[int, Task[T]]] = []  # a heap: the oldest first, so that the window moves on
         self._waiting: list[tuple[float, int, Task[T]]] = []  # a heap, by the time of the next attempt
         self._done: dict[int, Task[T]] = {}
         self._as_they_came: deque[int] = deque()
         self._next_index = 0  # to be handed out, in order
-        self._next_send = -math.inf  # when the rate allows another request
-        self._paused_until = -math.inf
-        self._pauses = 0
-        self._pauses_in_a_row = 0  # since the last reply
         self._stopped = False
 
     @property
@@ -89,7 +80,7 @@ class Schedule(Generic[T]):
         Args:
             now: on the monotonic clock, as all times are.
         """
-        if not self.is_idle or now < self._paused_until or now < self._next_send:
+        if not self.is_idle or now < self._throttle.opens_at:
             return None
         while self._waiting and self._waiting[0][0] <= now:
             _, index, task = heapq.heappop(self._waiting)
@@ -97,8 +88,8 @@ class Schedule(Generic[T]):
         if not self._ready:
             return None
         _, task = heapq.heappop(self._ready)
-        self._next_send = now + self._interval
-        task.pause, task.outcome = self._pauses, None
+        self._throttle.note_request(now)
+        task.pauses, task.outcome = self._throttle.pauses, None
         self.running.add(task)
         return task
 
@@ -107,7 +98,7 @@ class Schedule(Generic[T]):
         if not self.is_idle or not (self._ready or self._waiting):
             return math.inf
         ready_at = -math.inf if self._ready else self._waiting[0][0]
-        return max(0.0, max(ready_at, self._paused_until, self._next_send) - now)
+        return max(0.0, max(ready_at, self._throttle.opens_at) - now)
 
     def receive(self, task: Task[T], outcome: Outcome, now: float) -> None:
         """The outcome of an attempt: the task is done, or is to be sent again."""
@@ -115,7 +106,7 @@ class Schedule(Generic[T]):
         task.attempts += outcome.attempts
         error = outcome.error
         if error is None:
-            self._pauses_in_a_row = 0
+            self._throttle.note_reply()
         elif not self._stopped and self._sends_again(task, error, now):
             return
         task.finish(outcome)
@@ -158,7 +149,7 @@ class Schedule(Generic[T]):
     def _sends_again(self, task: Task[T], error: AcytooError, now: float) -> bool:
         try:
             if is_throttled(error):
-                self._pause(task, error, now)
+                self._throttle.pause(error, pauses=task.pauses, now=now)
                 heapq.heappush(self._ready, (task.index, task))
             else:
                 task.failures += 1
@@ -168,17 +159,3 @@ class Schedule(Generic[T]):
             without_frames(error)  # it was raised here, and the frames hold it, and the whole batch
             return False
         return True
-
-    def _pause(self, task: Task[T], error: AcytooError, now: float) -> None:
-        """Nobody sends for a while; of several that were told so at the same time, the longest counts, as one pause.
-
-        Raises:
-            AcytooError: the same: there were enough, or the server asks for a longer one than is waited for.
-        """
-        is_another = task.pause == self._pauses
-        number = max(1, self._pauses_in_a_row + is_another)
-        seconds = wait_after(error, attempt=number, policy=self._pause_policy, deadline=None)
-        if is_another:
-            self._pauses += 1
-            self._pauses_in_a_row = number
-        self._paused_until = max(self._paused_until, now + seconds)

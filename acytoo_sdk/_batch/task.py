@@ -83,11 +83,11 @@ class Task(Generic[T]):
             whoever made the attempt, in any thread.
         attempts: requests sent.
         failures: attempts that counted.
-        pause: how many pauses there had been when it was last sent.
+        pauses: how many there had been when it was last sent.
         result: what is handed out, once that is known.
     """
 
-    __slots__ = ("attempts", "failures", "index", "item", "key", "messages", "outcome", "pause", "result")
+    __slots__ = ("attempts", "failures", "index", "item", "key", "messages", "outcome", "pauses", "result")
 
     def __init__(self, index: int, item: T) -> None:
         self.index = index
@@ -97,7 +97,7 @@ class Task(Generic[T]):
         self.outcome: Outcome | BaseException | None = None
         self.attempts = 0
         self.failures = 0
-        self.pause = 0
+        self.pauses = 0
         self.result: Result[T] | None = None
 
     def finish(self, outcome: Outcome, *, resumed: bool = False) -> None:
