@@ -167,12 +167,12 @@ class AsyncClient(BaseClient):
 
         Args:
             prompts: the input, which may be an async iterable: read as it is needed, in the task that takes the
-                results.
+                results. While it is waited for, what arrives is neither kept nor handed out.
             prompt: makes the messages of an item; None: the items are messages, or `str`.
             concurrency: how many requests run at once; not more than `max_streams` do.
             ordered: whether results come in the order of the input, or as they are there.
             window: how many prompts are taken and not handed out yet, at most; None: `2 * concurrency`.
-            requests_per_minute: a steady rate, which is not exceeded for a moment either; None: as fast as it goes.
+            requests_per_minute: a steady rate, without bursts; None: as fast as it goes.
             journal: the path of a file that keeps what becomes of each prompt; see `Client.map`.
             model: instead of the client's; None keeps that.
             temperature: instead of the client's; None keeps that.

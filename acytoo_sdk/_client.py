@@ -225,12 +225,14 @@ class Client(BaseClient):
         whole replies are handed out, one that broke is asked again, too.
 
         Args:
-            prompts: the input: read as it is needed, in the thread that takes the results; it may be endless.
+            prompts: the input: read as it is needed, in the thread that takes the results; it may be endless. While
+                it is waited for, what arrives is neither kept nor handed out.
             prompt: makes the messages of an item; None: the items are messages, or `str`.
             concurrency: how many requests run at once.
             ordered: whether results come in the order of the input, or as they are there.
             window: how many prompts are taken and not handed out yet, at most; None: `2 * concurrency`.
-            requests_per_minute: a steady rate, which is not exceeded for a moment either; None: as fast as it goes.
+            requests_per_minute: a steady rate, without bursts; None: as fast as it goes. An executor is given calls at
+                this rate: let it have as many workers as there are at once, or it sends late what it was given early.
             journal: the path of a file that keeps what becomes of each prompt, as a JSON object a line. With the same
                 file, another run asks nothing again that was answered: the same messages, model and temperature, in
                 any order; a prompt that is there twice has two answers. Failures are asked again. None: none is kept.

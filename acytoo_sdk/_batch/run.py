@@ -137,6 +137,10 @@ class Run(Generic[T]):
 
     def end_input(self, error: Exception | None = None) -> None:
         """The input has ended; in an error, perhaps."""
+        if isinstance(error, StopIteration | StopAsyncIteration):  # of a function: it would end the loop, unseen
+            failure = RuntimeError(f"a function of the batch's raised {type(error).__name__}")
+            failure.__cause__ = error
+            error = failure
         self._input_ended = True
         self._failure = self._failure or error
 

@@ -2,12 +2,14 @@
 
 A server that says it has too many requests means all of them: everyone pauses, and the prompt that was told so is sent
 again, at no cost, as long as others get their replies in between. As many pauses in a row as there are attempts may
-pass without one reply: then prompts fail that are told so.
+pass without one reply: then prompts fail that are told so. Everyone still pauses, or all that is left would fail in the
+time of a short outage.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import replace
 
 from .._options import RetryPolicy
@@ -29,7 +31,8 @@ class Throttle:
     def __init__(self, *, interval: float, policy: RetryPolicy) -> None:
         self.pauses = 0
         self._interval = interval
-        self._policy = replace(policy, attempts=policy.attempts + 1)  # a pause more than there are waits
+        self._most_in_a_row = policy.attempts
+        self._policy = replace(policy, attempts=sys.maxsize)  # how many there may be is judged here
         self._in_a_row = 0  # since the last reply
         self._next_send = -math.inf  # by the rate
         self._paused_until = -math.inf
@@ -56,7 +59,8 @@ class Throttle:
             now: when it was told.
 
         Raises:
-            AcytooError: the same: there were enough, or the server asks for a longer one than is waited for.
+            AcytooError: the same: there were enough; or the server asks for a longer one than is waited for, and nobody
+                pauses.
         """
         is_another = pauses == self.pauses
         number = max(1, self._in_a_row + is_another)
@@ -65,3 +69,5 @@ class Throttle:
             self.pauses += 1
             self._in_a_row = number
         self._paused_until = max(self._paused_until, now + seconds)
+        if number > self._most_in_a_row:
+            raise error

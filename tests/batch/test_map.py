@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import itertools
 import operator
@@ -24,6 +25,7 @@ from batch_servers import BatchServer, limited
 from acytoo_sdk import (
     APIConnectionError,
     APITimeoutError,
+    AsyncClient,
     BadRequestError,
     Client,
     ClientClosedError,
@@ -293,6 +295,21 @@ def test_what_the_prompt_s_function_raises_comes_after_the_results_before_it() -
             handed_out.extend(result.unwrap() for result in batch)
         assert [*batch] == []
     assert handed_out == ["2", "3", "6"]
+
+
+@pytest.mark.parametrize("kind", [StopIteration, StopAsyncIteration])
+def test_a_function_that_raises_what_ends_loops_does_not_end_them_unseen(kind: type[Exception]) -> None:
+    def prompt(item: str) -> str:
+        raise kind
+
+    async def read(url: str) -> None:
+        async with AsyncClient(url) as client:
+            [result async for result in client.map(["Hi"], prompt=prompt)]
+
+    with pytest.raises(RuntimeError, match=f"raised {kind.__name__}"):
+        next(Client("http://127.0.0.1:1").map(["Hi"], prompt=prompt))
+    with pytest.raises(RuntimeError, match=f"raised {kind.__name__}"):
+        asyncio.run(read("http://127.0.0.1:1"))
 
 
 def test_what_a_function_of_the_client_s_raises_comes_out_as_itself() -> None:

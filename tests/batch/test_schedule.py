@@ -242,7 +242,9 @@ def test_prompts_fail_after_as_many_pauses_in_a_row_as_there_are_attempts() -> N
     for task in sent(plan, now):
         plan.receive(task, throttled(1), now)
     assert handed_out(plan) == [0, 1]
-    (last,) = sent(plan, now)  # at once: nobody waits any more for who does not answer
+    assert not sent(plan, now + 0.9), "everybody pauses, also now: what is left is not to fail all at once"
+    now += 1
+    (last,) = sent(plan, now)
     plan.receive(last, ANSWER, now)
     plan.add(Task(3, "one more"))
     (task,) = sent(plan, now)
