@@ -10,7 +10,7 @@ import click
 
 from .._batch.journal import entry_of, key_of
 from .._batch.task import Result
-from ..errors import AcytooError
+from ..errors import AcytooError, InvalidRequestError
 from ..protocol import Message
 from .batching.progress import telling_progress
 from .batching.prompts import Prompts
@@ -67,8 +67,9 @@ def batch(
 ) -> None:
     """Asks every prompt of IN, some at once: a prompt a line, or JSON a line; `-` is stdin.
 
-    With -o, each answer is in OUT as soon as it is there, as JSON in a line of its own, and the same command again asks
-    only for what has none; in any order, as they come. Without, the same lines go to stdout, in the order of IN.
+    With -o, OUT keeps each answer as it comes, as JSON in a line of its own, and the same command again asks only for
+    what has none. Without, the same lines go to stdout, in the order of IN. While a line of IN is waited for, from a
+    pipe for instance, neither is written.
 
     \b
     Examples:
@@ -81,9 +82,9 @@ def batch(
     A line of JSON is an object with the prompt, or with `messages`; or a text; or a list of messages. The names .jsonl,
     .ndjson and .json, and --field, mean JSON. {{ and }} in a template stand for braces.
 
-    Errors stay with their prompt, and the others go on. A server that has too many requests makes all of them wait;
-    --timeout limits each attempt. The exit status is 0 only if every prompt has an answer; else that of the failures,
-    or 1 if they differ: see `acytoo --help`.
+    Errors stay with their prompt, and the others go on; a line of IN that is no prompt ends it, after those before. A
+    server that has too many requests makes all of them wait; --timeout limits each attempt. The exit status is 0 only
+    if every prompt has an answer; else that of the failures, or 1 if they differ: see `acytoo --help`.
     """
     if field is not None and is_json is False:
         raise click.UsageError("--field names a field of JSON: leave --lines out")
@@ -109,7 +110,7 @@ def batch(
             raise
         except BaseException as error:
             if tally.done or not isinstance(error, AcytooError | OSError):
-                terminal.tell(tally.stopped())
+                terminal.tell(tally.stopped(by_input=isinstance(error, InvalidRequestError)))
             raise
     _tell_end(tally, terminal, fail_fast=fail_fast)
     click.get_current_context().exit(tally.status)

@@ -282,7 +282,7 @@ def test_an_input_that_is_wrong_in_the_middle_ends_it_after_what_was_asked() -> 
         assert asked(server) == {"one": 1, "two": 1}
     assert (done.status, len(entries())) == (2, 2)
     assert done.stderr.splitlines() == [
-        "2 of 4 prompts answered; the same command again goes on: out.jsonl keeps the answers",
+        "2 of 4 prompts answered; once that line is mended, the same command goes on: out.jsonl keeps the answers",
         "Error: in.txt, line 3 is not UTF-8 at byte 0",
     ]
 

@@ -85,12 +85,17 @@ class Tally:
         failed = f"{self.failed} {of_all} failed, {self.answered} answered{before}:"
         return "\n".join([failed, *self._failures(), self._again()])
 
-    def stopped(self) -> str:
-        """How far it came, for a batch that was ended early, and how to go on."""
+    def stopped(self, *, by_input: bool = False) -> str:
+        """How far it came, for a batch that was ended early, and how to go on.
+
+        Args:
+            by_input: a line of it is to be mended first.
+        """
         of_all = "" if self.total is None else f" of {self.total} {_prompts(self.total)}"
         if self._output is None:
             return f"{self.answered}{of_all} answered; with -o FILE, the same command again would go on"
-        return f"{self.answered}{of_all} answered; the same command again goes on: {self._output} keeps the answers"
+        again = "once that line is mended, the same command goes on" if by_input else "the same command again goes on"
+        return f"{self.answered}{of_all} answered; {again}: {self._output} keeps the answers"
 
     def _failures(self) -> Iterator[str]:
         for name, kind in sorted(self._kinds.items(), key=lambda item: -item[1].count):
