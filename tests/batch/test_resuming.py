@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from journals import entries, full_disk, open_files
 
 from acytoo_sdk import AsyncClient, Client, InvalidRequestError
+from acytoo_sdk._batch.journal import Journal
 from acytoo_sdk.batch import Result
 from acytoo_sdk.testing import FakeServer, Fault, Gate
 
@@ -430,6 +431,27 @@ def test_ctrl_c_ends_a_run_at_once_though_the_server_is_silent_and_keeps_what_ha
             results = run(client, path, ["one", "two", "three", "four"])
         assert sum(result.resumed for result in results) == 3
         assert len(server.requests) == 5
+
+
+def test_ctrl_c_between_two_answers_keeps_each_once(
+    server: FakeServer, client: Client, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is told whether the one was written at whose writing the signal came; the others are there, too."""
+    write = Journal.write
+
+    def write_and_interrupt(journal: Journal, *args: Any, **kwargs: Any) -> None:
+        write(journal, *args, **kwargs)
+        monkeypatch.setattr(Journal, "write", write)
+        server.wait_until(lambda: len(server.requests) == 8)
+        time.sleep(0.1)  # the others arrive; if they do not, less is tried
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Journal, "write", write_and_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        next(client.map(map(str, range(8)), journal=path))
+    kept = [entry["index"] for entry in entries(path)]
+    assert kept
+    assert sorted({*kept}) == sorted(kept)
 
 
 def test_a_killed_run_loses_at_most_what_was_in_flight(path: Path) -> None:
