@@ -562,9 +562,8 @@ HOLD = """
 import os, sys, time
 from acytoo_sdk._batch.journal import Journal
 journal = Journal(sys.argv[1])
-child = os.fork()
-if child:
-    print(child, flush=True)
+if os.fork() == 0:
+    print(os.getpid(), flush=True)  # it was told of the fork by now
 time.sleep(60)
 """
 

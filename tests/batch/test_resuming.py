@@ -11,6 +11,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -442,11 +443,16 @@ def test_ctrl_c_between_two_answers_keeps_each_once(
     def write_and_interrupt(journal: Journal, *args: Any, **kwargs: Any) -> None:
         write(journal, *args, **kwargs)
         monkeypatch.setattr(Journal, "write", write)
-        server.wait_until(lambda: len(server.requests) == 8)
         time.sleep(0.1)  # the others arrive; if they do not, less is tried
         raise KeyboardInterrupt
 
+    def let_all_pass() -> None:
+        wait_until(lambda: gate.waiting == 8)
+        gate.open()
+
     monkeypatch.setattr(Journal, "write", write_and_interrupt)
+    gate = server.gate = Gate()
+    threading.Thread(target=let_all_pass).start()
     with pytest.raises(KeyboardInterrupt):
         next(client.map(map(str, range(8)), journal=path))
     kept = [entry["index"] for entry in entries(path)]
