@@ -47,7 +47,7 @@ def test_a_server_writes_nothing_but_characters_to_a_terminal(options: list[str]
 
 def test_json_on_a_terminal_says_the_same_with_escapes() -> None:
     with FakeServer(HOSTILE) as server:
-        screen = run("--json", server=server, columns=400)
+        screen = run("--json", "-q", server=server, columns=400)  # without a word of waiting, however slow it is
         assert (
             json.loads(screen.written)["text"]
             == json.loads(acytoo("ask", "--base-url", server.url, "--json", "Hi").stdout)["text"]
@@ -173,7 +173,7 @@ def test_ctrl_c_keeps_the_text_ends_the_line_and_closes_the_connection(columns: 
 
 def test_a_terminal_of_one_line_prints_nothing_twice() -> None:
     with FakeServer(["one ", "two ", "three\n\n", "four ", "five"], pause=0.3) as server:
-        assert run(server=server, lines=1).all_lines == ["one two three", "", "four five", ""]
+        assert run("-q", server=server, lines=1).all_lines == ["one two three", "", "four five", ""]
         assert run(server=server, lines=2).all_lines == ["one two three", "", "four five"]
 
 
