@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from ._client import Client as Client
     from ._options import RetryPolicy as RetryPolicy
     from ._options import Timeout as Timeout
+    from ._stats import Stats as Stats
     from ._streams.async_stream import AsyncStream as AsyncStream
     from ._streams.stream import Stream as Stream
-    from ._streams.text import Stats as Stats
     from .conversation import AsyncConversation as AsyncConversation
     from .conversation import Conversation as Conversation
     from .errors import AcytooError as AcytooError
@@ -51,9 +51,9 @@ _ROOMS = {
     "_async_client": "AsyncClient",
     "_client": "Client",
     "_options": "RetryPolicy Timeout",
+    "_stats": "Stats",
     "_streams.async_stream": "AsyncStream",
     "_streams.stream": "Stream",
-    "_streams.text": "Stats",
     "conversation": "AsyncConversation Conversation",
     "errors": """
         AcytooError APIConnectionError APIStatusError APITimeoutError AuthenticationError BadRequestError

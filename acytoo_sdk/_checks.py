@@ -10,7 +10,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from inspect import iscoroutinefunction
 from ipaddress import IPv6Address
 from itertools import chain
 from typing import TYPE_CHECKING, Any, cast, get_args
@@ -81,6 +82,15 @@ def check_flag(name: str, value: object) -> bool:
     """True or False, not merely truthy."""
     if not isinstance(value, bool):
         raise InvalidRequestError(f"{name} must be True or False, not {type_name(value)}")
+    return value
+
+
+def check_listener(name: str, value: object) -> Callable[[Any], object]:
+    """A plain function: nobody would await what another one returns."""
+    if not callable(value):
+        raise InvalidRequestError(f"{name} must be a function of one event, not {type_name(value)}")
+    if iscoroutinefunction(value) or iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004 - of an object
+        raise InvalidRequestError(f"{name} must be a plain function: one that is async would not be awaited")
     return value
 
 

@@ -12,6 +12,7 @@ from ._checks import StrPath
 from ._options import RetryPolicy, Timeout
 from ._secrets import Secret
 from ._streams.stream import Stream
+from .events import Listener
 from .protocol import DEFAULT_MAX_REPLY_BYTES, DEFAULT_PATH, MessageLike, Messages, Payload
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Client(BaseClient):
             Or a function that makes a JSON object of a dict of `key`, `model`, `messages`, `temperature` and
             `password`; it is called once a call, before anything is sent, with secrets in clear and messages of its
             own, and must not block where the call is async.
+        on_event: is told what happens to the calls of this client: see `acytoo_sdk.events`. None: nobody is.
 
     Raises:
         InvalidRequestError: an argument, or an environment variable, is not usable, or base_url is missing; the message
@@ -93,6 +95,7 @@ class Client(BaseClient):
         strip_notices: bool = True,
         max_reply_bytes: int | None = DEFAULT_MAX_REPLY_BYTES,
         payload: Payload = "acytoo",
+        on_event: Listener | None = None,
     ) -> None:
         given = Secret(
             {
@@ -111,6 +114,7 @@ class Client(BaseClient):
                 "strip_notices": strip_notices,
                 "max_reply_bytes": max_reply_bytes,
                 "payload": payload,
+                "on_event": on_event,
             }
         )
         del base_url, key, password, path, headers, proxy

@@ -23,6 +23,7 @@ from ._checks import (
     check_count,
     check_flag,
     check_headers,
+    check_listener,
     check_messages,
     check_number,
     check_path,
@@ -35,8 +36,9 @@ from ._checks import (
     type_name,
 )
 from ._secrets import Secret, clears_frames, header_secrets
-from ._wire.payloads import WITHOUT_SECRETS, PayloadFunction
+from ._wire.payloads import MESSAGES_ALONE, PayloadFunction
 from .errors import InvalidRequestError
+from .events import Listener
 from .protocol import (
     DEFAULT_BASE_URL,
     DEFAULT_MAX_REPLY_BYTES,
@@ -190,6 +192,7 @@ class Options:
     strip_notices: bool = _option(check_flag, True)
     max_reply_bytes: int | None = _option(check_bound, DEFAULT_MAX_REPLY_BYTES)
     payload: Payload = _option(check_payload, "acytoo", from_text=str)
+    on_event: Listener | None = _option(check_listener, None, optional=True)
     base_url_given: bool = field(default=False, repr=False, compare=False)
 
     @classmethod
@@ -245,7 +248,7 @@ class Options:
                     f"{is_set}, and no base_url: pass base_url=, or set ACYTOO_BASE_URL; nothing of yours is sent to "
                     "the default host, which no longer answers"
                 )
-            if name != "headers" and self.payload in WITHOUT_SECRETS:
+            if name != "headers" and self.payload in MESSAGES_ALONE:
                 raise InvalidRequestError(
                     f"{is_set}, and payload={self.payload!r} has no place for it: pass headers=, as {{'authorization': "
                     f"'Bearer ...'}}, and {name}=''"
@@ -354,6 +357,7 @@ class _Keywords(TypedDict, total=False):
     strip_notices: bool
     max_reply_bytes: int | None
     payload: Payload
+    on_event: Listener | None
 
 
 class Changes(_Keywords, total=False):

@@ -21,12 +21,12 @@ PACKAGE = Path(acytoo_sdk.__file__).parent
 ORDER = """
     _version  errors  _secrets
     _wire  _wire.framing  _wire.notices  _wire.decoder  _wire.error_bodies  _wire.dates  _wire.payloads
-    protocol  _hosts  _checks  _options
+    protocol  _hosts  _checks  _stats  events  _options
     _network  _network.provenance  _network.limits  _network.tls  _network.sockets  _network.head  _network.failures
     _network.connections
     _network.socks  _network.proxies  _network.transport  _network.exchange  _network.pool
-    _streams  _streams.retry  _streams.libraries  _streams.text  _streams.reply  _streams.lifecycle
-    _streams.call  _streams.base  _streams.stream
+    _streams  _streams.retry  _streams.log  _streams.libraries  _streams.text  _streams.reply  _streams.lifecycle
+    _streams.listeners  _streams.call  _streams.base  _streams.stream
     _streams.reader  _streams.watch  _streams.openers  _streams.waker  _streams.async_stream
     _streams.background
     _display.characters  _display.tex  _display.formulas  _display.code  _display.markdown  _display.output  _display

@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from .._stats import Stats
 from ..protocol import ReplyHead
 from .call import Call
 from .lifecycle import CallState
-from .text import Stats
 
 
 class Printer(Protocol):

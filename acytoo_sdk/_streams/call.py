@@ -20,12 +20,16 @@ from .._network.pool import Pool
 from .._network.provenance import is_foreign
 from .._options import CallOptions, Options
 from .._secrets import Mask, clears_frames
+from .._stats import Stats
+from .._wire.payloads import MESSAGES_ALONE
 from ..errors import AcytooError, InvalidRequestError, StreamCancelledError
+from ..events import AttemptFailed, CallEnded, CallInfo, CallStarted, FirstPiece, Outcome, subscribed
 from ..protocol import ReplyReader, Request
 from .libraries import load_libraries
 from .lifecycle import CallEvent, CallState, Lifecycle
+from .listeners import Listeners
 from .reply import Reply, ReplyFacts, without_frames
-from .text import Figures, GrowingText, Stats
+from .text import Figures, GrowingText
 
 if TYPE_CHECKING:
     from .._network.exchange import Exchange
@@ -51,7 +55,9 @@ class Call:
         "_client",
         "_exchange",
         "_figures",
+        "_info",
         "_lifecycle",
+        "_listeners",
         "_options",
         "_pool",
         "_process",
@@ -74,6 +80,8 @@ class Call:
         self._lifecycle = Lifecycle()
         self._text = GrowingText()
         self._figures = Figures()
+        self._info: CallInfo | None = None
+        self._listeners: Listeners | None = None  # none, or none any more
         self._process: int | None = None  # which started it
         self._exchange: Exchange | None = None  # of the running attempt
         self._sleep = threading.Lock()  # taken until a wait between two attempts is to end early
@@ -109,6 +117,15 @@ class Call:
         """The figures so far."""
         return self._figures.stats(self._text)
 
+    @property
+    def info(self) -> CallInfo:
+        """What is asked, for listeners: always the same object."""
+        if self._info is None:
+            alone = self._client.payload in MESSAGES_ALONE
+            model, temperature = self._options.model, self._options.temperature
+            self._info = CallInfo(self._client.base_url, None if alone else model, None if alone else temperature)
+        return self._info
+
     def start(self) -> None:
         """The clock of `total` starts.
 
@@ -122,6 +139,10 @@ class Call:
         self._figures.began = began = time.monotonic()
         if self._options.timeout.total is not None:
             self.deadline = began + self._options.timeout.total
+        own = self._client.on_event
+        if listeners := subscribed() if own is None else (*subscribed(), own):
+            self._listeners = Listeners(listeners)
+            self._listeners.tell(CallStarted(self.info))
 
     def texts(self) -> Iterator[str]:
         """The non-empty texts of the reply; then the end, or one error. Waits for each.
@@ -150,6 +171,7 @@ class Call:
             AcytooError: as `texts`.
         """
         load_libraries()
+        from .log import log
         from .retry import wait_after
 
         policy, deadline, opened = self._options.retry, self.deadline, None
@@ -163,9 +185,13 @@ class Call:
                     seconds = wait_after(error, attempt=self._figures.attempts, policy=policy, deadline=deadline)
                 except AcytooError:
                     raise without_frames(error)  # noqa: B904 - it has its cause
-                without_frames(error)
+                failed = AttemptFailed(self.info, self._figures.attempts, without_frames(error), seconds)
             else:
                 continue
+            log(failed)
+            if (listeners := self._listeners) is not None:
+                listeners.tell(failed)
+            del failed
             yield seconds
         reply, text = opened
         try:
@@ -221,9 +247,10 @@ class Call:
         """
         if self.ended:
             self.raise_if_cancelled()
-        if not self._text.pieces:
-            self._figures.first_piece = time.monotonic()
-        self._text.add(text)
+        if self._text.pieces:
+            self._text.add(text)
+        else:
+            self._deliver_first(text)
         return text
 
     def raise_if_cancelled(self) -> None:
@@ -242,6 +269,7 @@ class Call:
         """
         self._apply(CallEvent.COMPLETE)
         self._finish()
+        self._tell_end("completed")
 
     def finalize(self, error: AcytooError) -> AcytooError:
         """The error as it goes to the caller, the last of the call: with the text that was delivered, without frames.
@@ -252,14 +280,18 @@ class Call:
         if is_foreign(error) or self.state is CallState.CLOSED:
             self.close()
             return error
+        failed = False
         try:
-            self._apply(CallEvent.FAIL)
+            failed = self._apply(CallEvent.FAIL)
         except StreamCancelledError as cancelled:
             error = cancelled
         error.partial_text = self.text
         error.__suppress_context__ = True
         self._finish()
-        return without_frames(error)
+        without_frames(error)
+        if failed:
+            self._tell_end("failed", error)
+        return error
 
     def cancel(self) -> bool:
         """Ends the call from any thread; False if it was over."""
@@ -267,13 +299,17 @@ class Call:
             return False
         self._abort()
         self._finish()
+        self._tell_end("cancelled", apart=True)
         return True
 
     def close(self) -> None:
         """Its owner wants no more of it: whatever reads for it is to stop."""
-        if self._apply(CallEvent.CLOSE):
+        closed = self._apply(CallEvent.CLOSE)
+        if closed:
             self._abort()
         self._finish()
+        if closed:
+            self._tell_end("closed", apart=True)
 
     def _apply(self, event: CallEvent) -> bool:
         try:
@@ -294,6 +330,24 @@ class Call:
         self.ended = True
         self._figures.ended = self._figures.ended or time.monotonic()
         self._exchange = None  # it may hold the error
+
+    def _deliver_first(self, text: str) -> None:
+        self._figures.first_piece = now = time.monotonic()
+        self._text.add(text)
+        if (listeners := self._listeners) is not None:
+            listeners.tell(FirstPiece(self.info, now - (self._figures.began or now)))
+
+    def _tell_end(self, outcome: Outcome, error: AcytooError | None = None, *, apart: bool = False) -> None:
+        """Tells the listeners; once, by whoever ended the call, who may not wait for them where it is `apart`."""
+        listeners, self._listeners = self._listeners, None
+        if listeners is None or self.inherited:
+            return
+        whole = self.facts.whole if outcome == "completed" else False
+        event = CallEnded(self.info, outcome, error, self.stats, self.facts.head, whole)
+        if apart:
+            listeners.tell_apart(event)
+        else:
+            listeners.tell(event)
 
     def _wait(self, seconds: float) -> None:
         """Between two attempts."""

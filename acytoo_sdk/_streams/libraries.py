@@ -33,7 +33,7 @@ def load_libraries() -> None:
 
 def _import() -> None:
     from .._network import exchange  # noqa: F401
-    from . import retry  # noqa: F401
+    from . import log, retry  # noqa: F401
 
 
 def _import_apart() -> None:

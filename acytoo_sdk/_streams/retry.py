@@ -5,7 +5,6 @@ What may be retried is judged in `protocol.is_retryable`; how often, and after w
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from functools import partial
@@ -15,8 +14,6 @@ import tenacity
 from .._options import RetryPolicy
 from ..errors import AcytooError, APIStatusError
 from ..protocol import is_retryable
-
-_logger = logging.getLogger("acytoo_sdk")
 
 
 def wait_after(
@@ -53,7 +50,6 @@ def wait_after(
         retry=tenacity.retry_if_exception(partial(is_retryable, whole=whole)),
         wait=wait,
         stop=stop,
-        before_sleep=_log,
         reraise=True,
     )
     state = tenacity.RetryCallState(retrying, None, (), {})
@@ -78,14 +74,3 @@ def _wait(error: BaseException | None, attempt: int, policy: RetryPolicy) -> flo
 
 def _asked_wait(error: BaseException | None) -> float:
     return (error.retry_after or 0.0) if isinstance(error, APIStatusError) else 0.0
-
-
-def _log(state: tenacity.RetryCallState) -> None:
-    """The end of an attempt that is made again: a line in the log, without any content."""
-    assert state.outcome is not None, "it failed"
-    _logger.info(
-        "attempt %d failed with %s; the next one in %.2f s",
-        state.attempt_number,
-        type(state.outcome.exception()).__name__,
-        state.upcoming_sleep,
-    )

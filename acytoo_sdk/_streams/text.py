@@ -1,32 +1,14 @@
-"""The text of a stream so far, and its figures."""
+"""The text of a stream so far, and the clock and counts that its figures are made of."""
 
 from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+
+from .._stats import Stats
 
 _MANY = 1024  # pieces of text that wait to be joined: a short `str` takes ten times its characters
 _SHORT = 256  # characters; where pieces are longer, joining saves nothing and takes the text once more meanwhile
-
-
-@dataclass(frozen=True)
-class Stats:
-    """The figures of one stream, so far.
-
-    Attributes:
-        attempts: requests sent.
-        first_piece_after: seconds from the first `next()` to the first piece; None before it.
-        elapsed: seconds from the first `next()` to the end, or to now; 0.0 before it.
-        pieces: pieces handed out.
-        characters: characters handed out.
-    """
-
-    attempts: int
-    first_piece_after: float | None
-    elapsed: float
-    pieces: int
-    characters: int
 
 
 class GrowingText:

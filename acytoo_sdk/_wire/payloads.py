@@ -115,8 +115,8 @@ FORMATS: dict[str, PayloadFunction] = {
 }
 """Every format that has a name."""
 
-WITHOUT_SECRETS = ("ai-sdk", "prompt")
-"""The formats with no place for a key and a password."""
+MESSAGES_ALONE = ("ai-sdk", "prompt")
+"""The formats that send nothing else: they have no place for a key, a password, a model or a temperature."""
 
 _UI_ROLES = ("system", "user", "assistant")
 

@@ -11,7 +11,7 @@ from ..._checks import check_verify
 from ..._client import Client
 from ..._options import RetryPolicy, Timeout
 from ..._secrets import MASK, Secret, clears_frames, header_secrets, without_credentials
-from ..._wire.payloads import WITHOUT_SECRETS
+from ..._wire.payloads import MESSAGES_ALONE
 from ...errors import InvalidRequestError
 from ..options import Flags
 from .file import read_file, settings_path
@@ -80,7 +80,7 @@ def client_of(settings: Settings, *, shown: bool = False, retries: int | None = 
     Raises:
         InvalidRequestError: a value is not usable, or the command yields no key.
     """
-    if settings["payload"] in WITHOUT_SECRETS:
+    if settings["payload"] in MESSAGES_ALONE:
         _check_no_secret(settings)
     return Client(
         settings["base_url"],

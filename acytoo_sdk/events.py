@@ -1,0 +1,168 @@
+"""Events: what happens to a call, for who logs, counts or traces it.
+
+    def log(event: Event) -> None:
+        if isinstance(event, CallEnded):
+            print(event.call.model, event.outcome, event.stats.elapsed)
+
+    client = Client(on_event=log)  # the calls of this client, or
+    subscribe(log)  # those of all clients of the process
+
+Each call that is sent has one `CallStarted`, an `AttemptFailed` for each attempt that is made again, a `FirstPiece` if
+there is a piece, and one `CallEnded`. In a batch, each attempt is a call of its own. No event holds a message, a key or
+a header that was sent; of the reply, an error alone holds what it always does. While nobody listens, no event is made.
+
+A listener is called where things happen: in the thread, or the task's event loop, that reads the stream; for an
+`AttemptFailed` of an async call, in the thread that reads for many; for what was cancelled, closed or dropped, in a
+thread of its own, which is waited for a tenth of a second at most, since that may be in the middle of anything: the
+garbage collector, a signal handler, code that holds a lock which the listener needs. It is always run in a copy of the
+context (`contextvars`) that the call was started in. So it is to be quick, and safe to be called by several threads.
+What it raises comes out of the call, but in a thread of its own, where Python reports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from ._checks import check_listener
+from ._stats import Stats
+from .errors import AcytooError
+from .protocol import ReplyHead
+
+__all__ = [
+    "AttemptFailed",
+    "CallEnded",
+    "CallInfo",
+    "CallStarted",
+    "Event",
+    "FirstPiece",
+    "Listener",
+    "Outcome",
+    "subscribe",
+]
+
+Outcome = Literal["completed", "failed", "cancelled", "closed"]
+"""How a call ended: with all of its reply; in an error; by `cancel()`, or with its client; or since its owner wanted no
+more, who left the loop, or dropped the stream, or was interrupted."""
+
+
+@dataclass(frozen=True, eq=False)
+class CallInfo:
+    """What is asked; the same object in all events of a call, and in no other's: a key for what is kept of it.
+
+    Attributes:
+        base_url: of the server.
+        model: that is asked for; None where the payload has no place for it.
+        temperature: the same.
+    """
+
+    base_url: str
+    model: str | None
+    temperature: float | None
+
+
+@dataclass(frozen=True)
+class CallStarted:
+    """Somebody asked for the first piece.
+
+    Attributes:
+        call: what is asked.
+    """
+
+    call: CallInfo
+
+
+@dataclass(frozen=True)
+class AttemptFailed:
+    """An attempt failed before its first text, and is made again.
+
+    Attributes:
+        call: what is asked.
+        attempt: which it was; the first is 1.
+        error: what it ended in.
+        wait: seconds until the next one.
+    """
+
+    call: CallInfo
+    attempt: int
+    error: AcytooError
+    wait: float
+
+
+@dataclass(frozen=True)
+class FirstPiece:
+    """The first piece is handed out.
+
+    Attributes:
+        call: what is asked.
+        after: seconds since the call was started, failed attempts and waits included.
+    """
+
+    call: CallInfo
+    after: float
+
+
+@dataclass(frozen=True)
+class CallEnded:
+    """Nothing more comes.
+
+    Attributes:
+        call: what is asked.
+        outcome: how it ended.
+        error: what was raised; None unless it failed. It holds the text that had arrived.
+        stats: the figures.
+        head: status, headers and request id of the last attempt's reply; None where there was none.
+        whole: as `Stream.whole`.
+    """
+
+    call: CallInfo
+    outcome: Outcome
+    error: AcytooError | None
+    stats: Stats
+    head: ReplyHead | None
+    whole: bool | None
+
+
+Event = CallStarted | AttemptFailed | FirstPiece | CallEnded
+Listener = Callable[[Event], object]
+
+_subscriptions: dict[object, Listener] = {}  # each by a key of its own: a function may be there twice
+
+
+def subscribe(listener: Listener) -> Callable[[], None]:
+    """Has the events of all clients of this process told to a function.
+
+    Args:
+        listener: called with each event of the calls that start from now on.
+
+    Returns:
+        Ends it, when called.
+
+    Raises:
+        InvalidRequestError: it is no function, or one that would have to be awaited.
+
+    Example:
+        >>> from acytoo_sdk import Client
+        >>> from acytoo_sdk.testing import FakeServer
+        >>> unsubscribe = subscribe(lambda event: print(type(event).__name__))
+        >>> with FakeServer("Hello!") as server, Client(server.url) as client:
+        ...     client.complete("Hi")
+        CallStarted
+        FirstPiece
+        CallEnded
+        'Hello!'
+        >>> unsubscribe()
+    """
+    key = object()
+    _subscriptions[key] = check_listener("listener", listener)
+
+    def unsubscribe() -> None:
+        _subscriptions.pop(key, None)
+
+    return unsubscribe
+
+
+def subscribed() -> tuple[Listener, ...]:
+    """Who listens to all clients."""
+    return tuple(_subscriptions.values())
