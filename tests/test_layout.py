@@ -36,7 +36,7 @@ ORDER = """
     _base_client  _client  _async_client
     testing._wire  testing._gate  testing._faults  testing._answers  testing._connection  testing._server  testing
     provider  _templates  notebook
-    integrations  integrations.ray
+    integrations  integrations.ray  integrations.opentelemetry
     server.settings  server.failures  server.surrogates  server.wire  server.access
     server.sse  server.error_objects  server.chunks  server.completions
     server.alarm  server.upstream  server.offline  server.log  server.endings  server.listener  server.app
@@ -79,6 +79,7 @@ DOORS = {
     },
     "pygments": {"_display.code"},
     "ray": {"integrations.ray"},
+    "opentelemetry": {"integrations.opentelemetry"},
     "IPython": {"_display.output", "notebook"},  # what a notebook shows, and what is typed there
 }
 # Of use to a type checker only; never imported when the package runs.

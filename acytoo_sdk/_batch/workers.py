@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
+from contextvars import copy_context
 from functools import partial
 from itertools import count
 from queue import Empty, SimpleQueue
@@ -63,13 +64,15 @@ class Inbox:
 class WorkerThreads:
     """Daemon threads, as many as were needed at once: a hung server does not hold the interpreter at its exit.
 
-    They know nothing of the batch but their queues, so that it ends when it is dropped.
+    They know nothing of the batch but their queues, so that it ends when it is dropped. They run in the context
+    (`contextvars`) that it was made in.
     """
 
     def __init__(self, asker: Asker, inbox: Inbox) -> None:
         self._asker = asker
         self._inbox = inbox
         self._tasks: SimpleQueue[Task[Any] | None] = SimpleQueue()
+        self._context = copy_context()
         self._threads = 0
         self._busy = 0
 
@@ -79,9 +82,9 @@ class WorkerThreads:
         self._busy += 1
         if self._busy > self._threads:
             self._threads += 1
-            arguments = self._asker, self._tasks, self._inbox.put
+            arguments = _work, self._asker, self._tasks, self._inbox.put
             name = f"acytoo-batch-{self._threads}"
-            threading.Thread(target=_work, args=arguments, name=name, daemon=True).start()
+            threading.Thread(target=self._context.copy().run, args=arguments, name=name, daemon=True).start()
 
     def ended(self) -> Sequence[Task[Any]]:
         """The tasks that have got their outcome since this was last asked."""
