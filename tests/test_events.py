@@ -435,9 +435,22 @@ def test_a_stream_that_is_dropped_waits_for_no_lock_of_a_listener(server: FakeSe
         cycle.append(cycle)
         with heard.lock:
             del stream, cycle
+            began = time.monotonic()
             gc.collect()
+            assert time.monotonic() - began < 1
         heard.wait_for_end()
         assert heard.end.outcome == "closed"
+
+
+def test_a_dropped_stream_has_been_told_of_when_its_owner_goes_on(server: FakeServer, heard: Heard) -> None:
+    def take_a_moment(event: Event) -> None:
+        time.sleep(0.02)
+        heard(event)
+
+    with Client(server.url, on_event=take_a_moment) as client:
+        for _ in client.stream("Hi"):
+            break
+        assert heard.kinds == ["CallStarted", "FirstPiece", "CallEnded"]
 
 
 @pytest.mark.timeout(20)
