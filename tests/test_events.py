@@ -19,7 +19,7 @@ from typing import Any
 
 import anyio
 import pytest
-from loops import on_both
+from loops import on_both, until
 
 from acytoo_sdk import (
     AcytooError,
@@ -111,6 +111,7 @@ def test_an_attempt_that_is_made_again_is_told_with_its_error_and_the_wait(flavo
     _, first, second, *_ = heard
     assert isinstance(first, AttemptFailed)
     assert isinstance(second, AttemptFailed)
+    assert first.error.__traceback__ is None
     assert (first.attempt, type(first.error), first.wait) == (1, ServerError, 0)
     assert (second.attempt, type(second.error), second.wait) == (2, RateLimitError, 0)
     assert first.call is second.call is heard.end.call
@@ -192,6 +193,16 @@ def test_a_stream_that_somebody_else_ended_was_cancelled(by: str, heard: Heard) 
         stream.close()
         gate.open()
     assert len(heard) == 3
+
+
+@on_both
+async def test_a_reply_that_arrived_and_was_not_taken_is_not_whole(server: FakeServer, heard: Heard) -> None:
+    async with AsyncClient(server.url, on_event=heard) as client:
+        stream = client.stream("Hi")
+        await anext(stream)
+        await until(lambda: stream._reader.ended)
+        await stream.aclose()
+    assert (heard.end.outcome, heard.end.whole) == ("closed", False)
 
 
 @on_both
@@ -279,6 +290,15 @@ def test_a_function_that_is_subscribed_twice_is_told_twice_and_leaves_once(serve
         client.complete("Hi")
         assert len(heard) == 9
         second()
+
+
+def test_a_subscriber_hears_before_the_client_s_own_listener(server: FakeServer) -> None:
+    heard: list[str] = []
+    unsubscribe = subscribe(lambda event: heard.append("subscriber"))
+    with Client(server.url, on_event=lambda event: heard.append("own")) as client:
+        client.complete("Hi")
+    unsubscribe()
+    assert heard == ["subscriber", "own"] * 3
 
 
 def test_an_option_of_one_client_is_told_of_no_other(server: FakeServer, heard: Heard) -> None:
@@ -442,7 +462,12 @@ def test_a_stream_that_is_dropped_waits_for_no_lock_of_a_listener(server: FakeSe
         assert heard.end.outcome == "closed"
 
 
-def test_a_dropped_stream_has_been_told_of_when_its_owner_goes_on(server: FakeServer, heard: Heard) -> None:
+@pytest.mark.timeout(20)
+def test_a_dropped_stream_has_been_told_of_when_its_owner_goes_on(
+    server: FakeServer, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("acytoo_sdk._streams.listeners._PATIENCE", 60)
+
     def take_a_moment(event: Event) -> None:
         time.sleep(0.02)
         heard(event)
