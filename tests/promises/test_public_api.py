@@ -28,7 +28,7 @@ import pytest
 import acytoo_sdk
 
 RECORD = Path(__file__).with_name("public_api.txt")
-MODULES = ("", ".errors", ".protocol", ".conversation", ".batch", ".provider", ".testing", ".notebook")
+MODULES = ("", ".errors", ".protocol", ".conversation", ".batch", ".events", ".provider", ".testing", ".notebook")
 HEADING = "# The public API. Rewritten by: python tests/promises/test_public_api.py --write"
 # Users get these from a client: what their constructors take is nobody's business.
 MADE_BY_THE_PACKAGE = {"Stream", "AsyncStream", "Map", "AsyncMap"}
