@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from raised_frames import frames
 
-from acytoo_sdk import InvalidRequestError, RetryPolicy, Timeout
+from acytoo_sdk import AsyncClient, InvalidRequestError, RetryPolicy, Timeout
 from acytoo_sdk.cli.options import Flags
-from acytoo_sdk.cli.settings.clients import client_of, read_settings, run_key_command
+from acytoo_sdk.cli.settings.clients import client_of, make_client, read_settings, run_key_command
 from acytoo_sdk.cli.settings.file import settings_path
 from acytoo_sdk.testing import FakeServer
 
@@ -63,6 +63,12 @@ def sent(server: FakeServer, **values: Any) -> dict[str, Any]:
 
 
 # What a client is told
+
+
+def test_either_kind_of_client_is_made_of_the_same_settings() -> None:
+    settings = read_settings(flags(base_url="http://127.0.0.1:1", model="tiny", timeout=5.0))
+
+    assert make_client(AsyncClient, settings).options == client_of(settings).options
 
 
 def test_nothing_is_heard_but_the_users_own_file() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from shlex import split
+from typing import TypeVar
 
 from ..._checks import check_verify
 from ..._client import Client
@@ -16,6 +17,8 @@ from ...errors import InvalidRequestError
 from ..options import Flags
 from .file import read_file, settings_path
 from .merging import PROFILE_VARIABLE, SETTINGS, Found, Settings, Tables, merge, of_environment, of_file, of_flags
+
+C = TypeVar("C")
 
 
 def read_settings(flags: Flags, *, base_url: str | None = None) -> Settings:
@@ -67,7 +70,6 @@ def profile_in_force(named: str | None) -> tuple[str | None, str]:
     return os.environ.get(PROFILE_VARIABLE) or None, PROFILE_VARIABLE
 
 
-@clears_frames
 def client_of(settings: Settings, *, shown: bool = False, retries: int | None = None) -> Client:
     """A client with these settings. A `key_command` is run now.
 
@@ -80,9 +82,15 @@ def client_of(settings: Settings, *, shown: bool = False, retries: int | None = 
     Raises:
         InvalidRequestError: a value is not usable, or the command yields no key.
     """
+    return make_client(Client, settings, shown=shown, retries=retries)
+
+
+@clears_frames
+def make_client(kind: Callable[..., C], settings: Settings, *, shown: bool = False, retries: int | None = None) -> C:
+    """The same as `client_of`, of either kind: `Client`, or `AsyncClient`, which a command need not import."""
     if settings["payload"] in MESSAGES_ALONE:
         _check_no_secret(settings)
-    return Client(
+    return kind(
         settings["base_url"],
         path=settings["path"],
         payload=settings["payload"],
@@ -91,7 +99,7 @@ def client_of(settings: Settings, *, shown: bool = False, retries: int | None = 
         model=settings["model"],
         temperature=settings["temperature"],
         headers=_headers(settings["headers"], shown=shown),
-        timeout=_limits(settings["timeout"]),
+        timeout=limits(settings["timeout"]),
         retry=RetryPolicy(attempts=(settings["retries"] if retries is None else retries) + 1),
         proxy=_proxy(settings["proxy"], shown=shown),
         verify=True if settings["ca"] is None else check_verify(settings.found["ca"].place, settings["ca"]),
@@ -108,8 +116,8 @@ def _check_no_secret(settings: Settings) -> None:
             )
 
 
-def _limits(total: float | None) -> Timeout:
-    """Limits of which none ends a call before its time is up."""
+def limits(total: float | None) -> Timeout:
+    """Limits of which none ends a call before its time is up; None: the usual ones."""
     usual = Timeout()
     if total is None:
         return usual
