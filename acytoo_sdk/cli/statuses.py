@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from .._display.characters import printable
 from .._hosts import host_of, is_loopback
 from ..errors import (
     AcytooError,
@@ -117,6 +118,11 @@ def sentence_of(error: AcytooError) -> str:
         for wanted, said in _SENTENCES:
             sentence = re.sub(wanted, said, sentence)
     return sentence
+
+
+def in_one_line(sentence: str, hint: str | None) -> str:
+    """A failure as it is shown: what went wrong, and what to do about it, without control characters."""
+    return printable(f"{sentence} (hint: {hint})" if hint else sentence)
 
 
 def _most(bound: re.Match[str]) -> str:

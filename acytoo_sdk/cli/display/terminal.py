@@ -11,6 +11,7 @@ from io import IncrementalNewlineDecoder
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from ..._display.characters import CONTROL, printable
+from ..statuses import in_one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -84,7 +85,7 @@ class Terminal:
 
     def fail(self, sentence: str, hint: str | None = None) -> None:
         """Tells an error on stderr."""
-        self._write("Error:", _RED, f" {printable(sentence)}{f' (hint: {printable(hint)})' if hint else ''}")
+        self._write("Error:", _RED, f" {in_one_line(sentence, hint)}")
 
     def write(self, text: str) -> None:
         """Writes to stdout at once: to a terminal without control characters, to a pipe as it is."""
