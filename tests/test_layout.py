@@ -47,6 +47,7 @@ ORDER = """
     cli.display.screen  cli.display.live  cli.display.bar
     cli.asking.code_block  cli.asking.report  cli.asking.outputs  cli.asking.prompt
     cli.settings.merging  cli.settings.file  cli.options  cli.settings.clients  cli.settings.changes  cli.servers
+    integrations.llm
     cli.examining.cases  cli.examining.diagnoses  cli.examining.probes  cli.examining.examination
     cli.chatting.interrupts  cli.chatting.clipboard  cli.chatting.commands
     cli.chatting.talk  cli.chatting.output
@@ -64,9 +65,12 @@ DOORS = {
     "socks": {"_network.socks"},
     "tenacity": {"_streams.retry"},
     "aiohttp": {"server.upstream", "server.listener", "server.app"},  # its client, its server, and what is answered
-    "anyio": {"_streams.waker", "server.upstream", "server.app"},  # the server's limits
+    "anyio": {"_streams.waker", "server.upstream", "server.app", "integrations.llm"},  # the server's limits
     # A command is declared in its own file.
-    "click": {"cli", *(f"cli.{name}" for name in "app verbs options ask batch chat config doctor serve".split())},  # noqa: SIM905
+    "click": {
+        *("cli", "integrations.llm"),
+        *(f"cli.{name}" for name in "app verbs options ask batch chat config doctor serve".split()),  # noqa: SIM905
+    },
     "prompt_toolkit": {"cli.chatting.line_editor"},
     # Texts with styles, and what a terminal can show.
     "rich": {f"cli.display.{name}" for name in "terminal waiting markdown growing screen live bar".split()},  # noqa: SIM905
@@ -80,6 +84,8 @@ DOORS = {
     "pygments": {"_display.code"},
     "ray": {"integrations.ray"},
     "opentelemetry": {"integrations.opentelemetry"},
+    "llm": {"integrations.llm"},
+    "pydantic": {"integrations.llm"},  # the options of a model of llm's
     "IPython": {"_display.output", "notebook"},  # what a notebook shows, and what is typed there
 }
 # Of use to a type checker only; never imported when the package runs.

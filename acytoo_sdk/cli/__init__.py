@@ -1,6 +1,6 @@
 """The `acytoo` command as a process: what it needs, its signals, and its exit status. The verbs are in `app`.
 
-It needs the extra `[cli]`, which is imported in this folder and nowhere else in the package.
+It needs the extra `[cli]`, which is imported in this folder; what other extras share with it, at their own doors, too.
 """
 
 from __future__ import annotations
