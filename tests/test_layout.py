@@ -37,7 +37,7 @@ ORDER = """
     testing._wire  testing._gate  testing._faults  testing._answers  testing._connection  testing._server  testing
     provider  _templates  notebook
     integrations  integrations.ray  integrations.opentelemetry
-    integrations._stop_words
+    integrations._stop_words  integrations._langchain_messages  integrations.langchain
     server.settings  server.failures  server.surrogates  server.wire  server.access
     server.sse  server.error_objects  server.chunks  server.completions
     server.alarm  server.upstream  server.offline  server.log  server.endings  server.listener  server.app
@@ -86,7 +86,10 @@ DOORS = {
     "ray": {"integrations.ray"},
     "opentelemetry": {"integrations.opentelemetry"},
     "llm": {"integrations.llm"},
-    "pydantic": {"integrations.llm"},  # the options of a model of llm's
+    "langchain_core": {"integrations.langchain", "integrations._langchain_messages"},
+    # LangChain's models are its models, and the options of a model of llm's.
+    "pydantic": {"integrations.langchain", "integrations.llm"},
+    "pydantic_core": {"integrations.langchain"},
     "IPython": {"_display.output", "notebook"},  # what a notebook shows, and what is typed there
 }
 # Of use to a type checker only; never imported when the package runs.

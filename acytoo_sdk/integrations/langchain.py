@@ -1,0 +1,366 @@
+"""The door to LangChain: `ChatAcytoo`, a chat model for chains and graphs, on the clients of this package.
+
+Its fields are a client's options. Of the wire, nothing is known here: each call is a client's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import asdict, dataclass, field, replace
+from ssl import SSLContext
+from typing import TYPE_CHECKING, Any, NoReturn
+
+try:
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.load import dumpd
+    from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, model_validator
+    from pydantic_core import InitErrorDetails, PydanticCustomError
+except ModuleNotFoundError as missing:
+    if (missing.name or "").partition(".")[0] not in ("langchain_core", "pydantic", "pydantic_core"):
+        raise
+    sentence = "ChatAcytoo needs LangChain: pip install 'acytoo-sdk[langchain]'"
+    raise ModuleNotFoundError(sentence, name=missing.name) from missing
+
+from .._async_client import AsyncClient
+from .._checks import StrPath, type_name
+from .._client import Client
+from .._options import OPTIONS, RetryPolicy, Timeout, check_retry
+from .._secrets import MASK, Secret, clears_frames
+from .._streams.base import BaseStream
+from ..errors import InvalidRequestError
+from ..protocol import DEFAULT_MAX_REPLY_BYTES, DEFAULT_PATH, Payload
+from ._langchain_messages import end_of_reply, piece_of_reply, turns_of, whole_reply
+from ._stop_words import StopWords, async_pieces_before, check_stop, pieces_before
+
+if TYPE_CHECKING:
+    from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+    from langchain_core.language_models.base import LangSmithParams
+    from langchain_core.messages import BaseMessage
+    from langchain_core.outputs import ChatGenerationChunk, ChatResult
+    from typing_extensions import Self
+
+_log = logging.getLogger(__name__)
+
+_FIELDS = {"key": "api_key"}
+"""The options of a client that LangChain has another name for."""
+
+_SECRETS = {
+    "api_key": "ACYTOO_KEY",
+    "password": "ACYTOO_PASSWORD",
+    "headers": "ACYTOO_HEADERS",
+    "proxy": "ACYTOO_PROXY",
+}
+"""The fields that are never shown, and what stands for them where LangChain writes a model down."""
+
+_OF_A_CALL = ("model", "temperature", "timeout", "retry", "max_retries")
+"""What a call may be given; LangChain's own `stream=` is read by LangChain."""
+
+
+class ChatAcytoo(BaseChatModel):
+    """A chat model for LangChain that asks an endpoint which sends bare UTF-8 text.
+
+    Everything that LangChain does with chat models works, as far as text goes: `invoke`, `stream`, `batch`, their async
+    twins, `astream_events`, callbacks, `bind(stop=[...])`, caches, rate limiters, `with_retry` and `with_fallbacks`.
+    Text comes piece by piece, and a call fails in the errors of this package. Pictures, files and tools are refused:
+    the endpoint has no place for them.
+
+    The arguments are those of `Client`, checked like them, under the names that LangChain's users know: `api_key` is
+    its `key`, and `max_retries` says how often `retry` tries again. Environment variables speak where an argument
+    does not. A call may bring `model`, `temperature`, `timeout`, `retry`, `max_retries` and `stop` of its own.
+
+    A model is safe to share between threads and event loops. It keeps its connections for the next call, and so does
+    its `model_copy(update=...)`; they close when the last of them is dropped. It pickles, with its secrets in clear.
+
+    A message's `response_metadata` holds `model_name`, `request_id`, and `whole`: True, or None where the framing
+    cannot tell, if the reply is complete; False after a stop word, where the connection was closed. Tokens are not
+    counted: the endpoint does not tell how many there are.
+
+    Args:
+        base_url: scheme, host and maybe a path of your server; `ACYTOO_BASE_URL`.
+        model: the model's name; `ACYTOO_MODEL`, else "gpt-3.5-turbo".
+        api_key: the service's key; `ACYTOO_KEY`. Never shown.
+        password: the service's password; `ACYTOO_PASSWORD`. Never shown.
+        temperature: 0 to 2; default 0.5.
+        timeout: limits in seconds; a number is `Timeout(total=number)`, None switches all of them off.
+        max_retries: how often an attempt that failed before its first text is made again; None: as `retry` says.
+        stop: stop words: a reply ends before the first of them, wherever the pieces are cut.
+        max_tokens: is known to LangChain alone, as the endpoint has no place for it; a warning is logged.
+        streaming: whether `invoke`, too, tells its callbacks of each piece.
+        headers: added to each request, or in place of the standard headers. Never shown.
+        path, payload, proxy, verify, cert, retry, strip_notices, max_reply_bytes: see `Client`.
+        more: what any chat model takes, as `callbacks`, `cache` and `rate_limiter`.
+
+    Raises:
+        ValidationError: of pydantic, which is a `ValueError`: an argument, or an environment variable, is not usable,
+            unknown, or missing; the message names it.
+
+    Example:
+        >>> from acytoo_sdk.testing import FakeServer
+        >>> with FakeServer("Hello!") as server:
+        ...     ChatAcytoo(base_url=server.url).invoke("Hi").content
+        'Hello!'
+    """
+
+    # What does not fit is named without being quoted: it may hold a secret.
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", hide_input_in_errors=True)
+
+    base_url: str | None = None
+    model: str | None = Field(default=None, validation_alias=AliasChoices("model", "model_name"))
+    api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("api_key", "key"))
+    password: SecretStr | None = None
+    temperature: float | None = None
+    timeout: Timeout | float | None = Timeout()
+    max_retries: int | None = None
+    stop: list[str] | str | None = None
+    max_tokens: int | None = None
+    streaming: bool = False
+    path: str = DEFAULT_PATH
+    headers: Mapping[str, SecretStr] | None = None
+    payload: Payload = "acytoo"
+    proxy: SecretStr | None = None
+    verify: bool | StrPath | SSLContext = True
+    cert: StrPath | tuple[StrPath, StrPath] | None = None
+    retry: RetryPolicy | int = RetryPolicy()
+    strip_notices: bool = True
+    max_reply_bytes: int | None = DEFAULT_MAX_REPLY_BYTES
+
+    _clients: _Clients | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        """Checks the fields as the clients do, and fills in what the environment and the defaults say."""
+        sentence = ""
+        try:
+            check_stop("stop", self.stop)
+            options = self._current_clients().blocking.options
+        except InvalidRequestError as error:
+            sentence = str(error)
+        if sentence:
+            # Left to pydantic, the error would hold all arguments, the secrets in clear.
+            said = PydanticCustomError("invalid_request", "{sentence}", {"sentence": sentence})
+            raise ValidationError.from_exception_data(
+                type(self).__name__, [InitErrorDetails(type=said, input=MASK)], hide_input=True
+            )
+        if options.base_url_given:
+            self.base_url = options.base_url
+        self.model, self.temperature = options.model, options.temperature
+        if options.key:
+            self.api_key = SecretStr(options.key.reveal())
+        if options.password:
+            self.password = SecretStr(options.password.reveal())
+        if self.max_tokens is not None:
+            _log.warning("ChatAcytoo does not send max_tokens: the endpoint has no place for it")
+        return self
+
+    def bind_tools(self, tools: Sequence[Any], *, tool_choice: str | None = None, **kwargs: Any) -> NoReturn:
+        """Refuses: the endpoint streams bare text, and has no place for tools.
+
+        Args:
+            tools: any.
+            tool_choice: any.
+            kwargs: any.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError("ChatAcytoo cannot bind tools: the endpoint streams bare text, and knows no tools")
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        call = self._call(messages, stop, kwargs)
+        stream = self._current_clients().blocking.stream(call.turns, **call.arguments)
+        text = "".join(pieces_before(stream, call.words))
+        return whole_reply(text, call.metadata(stream))
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        call = self._call(messages, stop, kwargs)
+        stream = self._current_clients().blocking.stream(call.turns, **call.arguments)
+        for text in pieces_before(stream, call.words):
+            chunk = piece_of_reply(text)
+            if run_manager is not None:
+                run_manager.on_llm_new_token(text, chunk=chunk)
+            yield chunk
+        yield end_of_reply(call.metadata(stream))
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        call = self._call(messages, stop, kwargs)
+        stream = self._current_clients().asynchronous.stream(call.turns, **call.arguments)
+        async with aclosing(async_pieces_before(stream, call.words)) as pieces:
+            text = "".join([text async for text in pieces])
+        return whole_reply(text, call.metadata(stream))
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        call = self._call(messages, stop, kwargs)
+        stream = self._current_clients().asynchronous.stream(call.turns, **call.arguments)
+        async with aclosing(async_pieces_before(stream, call.words)) as pieces:
+            async for text in pieces:
+                chunk = piece_of_reply(text)
+                if run_manager is not None:
+                    await run_manager.on_llm_new_token(text, chunk=chunk)
+                yield chunk
+        yield end_of_reply(call.metadata(stream))
+
+    @property
+    def _llm_type(self) -> str:
+        return "acytoo"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        options = self._current_clients().blocking.options
+        return {"model_name": options.model, "temperature": options.temperature, "base_url": options.base_url}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = super()._get_ls_params(stop=check_stop("stop", self.stop) if stop is None else stop, **kwargs)
+        params.pop("ls_max_tokens", None)  # no limit is in force
+        return params
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """Whether LangChain may write a model down: it may, without its secrets."""
+        return True
+
+    @property
+    def lc_secrets(self) -> dict[str, str]:
+        """The fields that are secrets, and the names that stand for them where a model is written down."""
+        return _SECRETS
+
+    @property
+    def lc_attributes(self) -> dict[str, Any]:
+        """Limits and retries as JSON holds them, where a model is written down; they are read back."""
+        limits = {"timeout": self.timeout, "retry": self.retry}
+        return {name: asdict(value) for name, value in limits.items() if isinstance(value, Timeout | RetryPolicy)}
+
+    @property
+    def _serialized(self) -> dict[str, Any]:
+        """What stands for this model in a cache of replies; LangChain's own stays that of the first call."""
+        written: dict[str, Any] = dumpd(self)
+        return written
+
+    def __repr_args__(self) -> Any:
+        # A field that was set without a check is no SecretStr.
+        return [(name, SecretStr(MASK) if name in _SECRETS else value) for name, value in super().__repr_args__()]
+
+    def _current_clients(self) -> _Clients:
+        """Those of the fields as they are now: LangChain, and `model_copy(update=...)`, set them without a word."""
+        given = self._given()
+        clients = self._clients
+        if clients is None or clients.given != given:
+            clients = self._clients = _Clients.of(given) if clients is None else clients.changed(given)
+        return clients
+
+    def _given(self) -> Secret[dict[str, Any]]:
+        """The arguments of a client."""
+        retry = _retry(self.retry, self.max_retries)
+        return Secret({name: _revealed(getattr(self, _FIELDS.get(name, name))) for name in OPTIONS} | {"retry": retry})
+
+    def _call(self, messages: list[BaseMessage], stop: object, kwargs: Mapping[str, Any]) -> _Call:
+        for name in kwargs:
+            if name not in (*_OF_A_CALL, "stream"):
+                raise InvalidRequestError(
+                    f"ChatAcytoo takes no {name}= in a call: the endpoint has no place for it; a call takes "
+                    f"{', '.join(_OF_A_CALL)} and stop"
+                )
+        arguments = {name: kwargs[name] for name in _OF_A_CALL if name in kwargs}
+        max_retries, retry = arguments.pop("max_retries", None), arguments.get("retry")
+        if max_retries is not None:
+            arguments["retry"] = _retry(self.retry if retry is None else retry, max_retries)
+        words = check_stop("stop", self.stop if stop is None else stop)
+        model = arguments.get("model") or self._current_clients().blocking.options.model
+        return _Call(turns_of(messages), arguments, StopWords(words), model)
+
+
+@dataclass(frozen=True)
+class _Clients:
+    """What a model asks. Two models are the same, or not, by their fields: nothing is compared here.
+
+    Attributes:
+        given: what they were made with.
+        blocking: for threads.
+        asynchronous: for event loops.
+    """
+
+    given: Secret[dict[str, Any]] = field(compare=False)
+    blocking: Client = field(compare=False)
+    asynchronous: AsyncClient = field(compare=False)
+
+    @classmethod
+    def of(cls, given: Secret[dict[str, Any]]) -> _Clients:
+        """New ones, with connections of their own."""
+        return cls(given, Client(**given.reveal()), AsyncClient(**given.reveal()))
+
+    @clears_frames
+    def changed(self, given: Secret[dict[str, Any]]) -> _Clients:
+        """The same with other arguments, on the same connections, if that can be."""
+        before = self.given.reveal()
+        changes = {name: value for name, value in given.reveal().items() if value != before[name]}
+        if any(OPTIONS[name].of_pool for name in changes):
+            return self.of(given)
+        return _Clients(given, self.blocking.with_options(**changes), self.asynchronous.with_options(**changes))
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One call, in the words of a client.
+
+    Attributes:
+        turns: the messages of the wire.
+        arguments: those of a client's `stream`.
+        words: where the reply ends.
+        model: the model that is asked.
+    """
+
+    turns: list[dict[str, object]]
+    arguments: dict[str, Any]
+    words: StopWords
+    model: str
+
+    def metadata(self, stream: BaseStream) -> dict[str, Any]:
+        """What is known of the reply."""
+        request_id = None if stream.head is None else stream.head.request_id
+        return {"model_name": self.model, "whole": stream.whole, "request_id": request_id}
+
+
+def _retry(policy: object, max_retries: object) -> RetryPolicy:
+    """A policy with another number of attempts, where that is given."""
+    checked = check_retry("retry", policy)
+    if max_retries is None:
+        return checked
+    if isinstance(max_retries, bool) or not isinstance(max_retries, int):
+        raise InvalidRequestError(f"max_retries must be an int, not {type_name(max_retries)}")
+    if max_retries < 0:
+        raise InvalidRequestError(f"max_retries must be 0 or more, not int {max_retries}")
+    return replace(checked, attempts=max_retries + 1)
+
+
+def _revealed(value: Any) -> Any:
+    """A field's value as a client takes it."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, Mapping):
+        return {name: _revealed(each) for name, each in value.items()}
+    return value
