@@ -39,6 +39,7 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
         super().__init__(call, display)
         self._readers = readers
         self._reader = Reader(call, readers.resume)
+        self._first: str | None = None  # what `start` waited for, until it is handed out
         self._read_by_task = False
         self._waker: LoopWaker | None = None  # of the loop that it was last read in
         self._turn = 0.0  # when other tasks last had theirs, on the monotonic clock
@@ -50,6 +51,9 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
             raise StopAsyncIteration
         if self._read_by_task:
             raise InvalidRequestError("This stream is being read by another task: one task reads at a time")
+        if self._first is not None:
+            piece, self._first = self._first, None
+            return piece
         self._read_by_task = True
         try:
             if reader.pieces:
@@ -115,6 +119,23 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
             with self._display.growing(self.text, raw=raw) as shown:
                 async for piece in self:
                     shown.add(piece)
+
+    async def start(self) -> Self:
+        """Waits for the first piece, and keeps it for the loop; what would be raised there is raised here.
+
+        As `Stream.start`: `text` has the piece from then on, and a stream that was started before is left as it is.
+
+        Returns:
+            This stream.
+
+        Raises:
+            AcytooError: as reading does.
+        """
+        if not self._call.started:
+            async for piece in self:
+                self._first = piece
+                break
+        return self
 
     async def read(self) -> str:
         """Reads the rest of the stream; returns all of its text, also what had been handed out before."""

@@ -81,6 +81,33 @@ class Stream(BaseStream, Generator[str, None, None]):
         else:
             self._call.close()
 
+    def start(self) -> Self:
+        """Waits for the first piece, and keeps it for the loop; what would be raised there is raised here.
+
+        For whoever passes a reply on, and must know whether there is one before an own status goes out. `text` has the
+        piece from then on. A stream that was started before is left as it is.
+
+        Returns:
+            This stream.
+
+        Raises:
+            AcytooError: as reading does.
+
+        Example:
+            >>> from acytoo_sdk import Client
+            >>> from acytoo_sdk.testing import FakeServer
+            >>> with FakeServer(["Hel", "lo!"]) as server:
+            ...     stream = Client(server.url).stream("Hi").start()
+            ...     print(stream.head.status, list(stream))
+            200 ['Hel', 'lo!']
+        """
+        if not self._call.started:
+            if not self._call.over:
+                self._pieces = _pieces(self._call, held=True)
+            for _ in self:
+                break
+        return self
+
     def read(self) -> str:
         """Reads the rest of the stream; returns all of its text, also what had been handed out before."""
         for _ in self:
@@ -135,13 +162,19 @@ def runs_elsewhere(error: ValueError) -> bool:
     return error.__traceback__ is not None and error.__traceback__.tb_next is None
 
 
-def _pieces(call: Call) -> Generator[str, None, None]:
-    """The generator inside a stream, which it must not know: see the top of `call`."""
+def _pieces(call: Call, *, held: bool = False) -> Generator[str, None, None]:
+    """The generator inside a stream, which it must not know: see the top of `call`.
+
+    Where the first piece is held, "" is yielded before it, as soon as it is there.
+    """
     try:
         call.start()
         for text in call.texts():
             piece = call.deliver(text)
             try:
+                if held:
+                    held = False
+                    yield ""
                 yield piece
             except BaseException:  # thrown in: none of the call's own, whatever its kind
                 call.close()
