@@ -1,0 +1,1 @@
+"""The recipes of `acytoo_sdk.integrations`, run as they stand there: see `run.py`."""
