@@ -1,9 +1,9 @@
 """What connects the package to frameworks and engines: one file each, which imports it where it is used.
 
-What takes no more than ten lines needs no file, and stands here. `ACYTOO_BASE_URL` names the server to the clients below,
-and `ACYTOO_KEY` the key.
+What takes no more than ten lines needs no file, and stands here. `ACYTOO_BASE_URL` names the server to the clients
+below, and `ACYTOO_KEY` the key.
 
-FastAPI: a reply is passed on as it comes, once its first piece says that there is one; one that breaks, breaks there too.
+FastAPI: a reply is passed on as it comes, once its first piece is there; one that breaks, breaks there, too.
 
     from contextlib import asynccontextmanager
 
@@ -26,7 +26,7 @@ FastAPI: a reply is passed on as it comes, once its first piece says that there 
     async def ask(request: Request, messages: list[dict[str, str]]):
         return StreamingResponse(await request.state.client.stream(messages).start(), media_type="text/plain")
 
-Flask: the same, blocking.
+Flask: the same, blocking; that a client has left is noticed at the next piece.
 
     from flask import Flask, Response, request
 
@@ -44,7 +44,7 @@ Flask: the same, blocking.
     def ask():
         return Response(client.stream(request.json).start(), mimetype="text/plain")
 
-Gradio: a chat; its stop button closes the connection.
+Gradio: a chat; its stop button closes the connection, and what a broken reply had said stays in its history.
 
     import gradio as gr
 

@@ -27,7 +27,7 @@ def check(url: str, server: Any) -> None:
         assert sentence in error, error
         assert KEY not in error
     turn = ["one", TEXT, "two", TEXT]
-    assert asked(server) == [["one"], [*turn[:2], "two"], *[[*turn, "three"]] * 2]
+    assert asked(server) == [["one"], [*turn[:2], "two"], [*turn, "three"], [*turn, "three", PIECES[0], "three"]]
     job = ask("four")
     wait_for(lambda: job.outputs())
     assert server.open_connections == 1
@@ -52,7 +52,8 @@ def wait_for(predicate: Any) -> None:
 
 if __name__ == "__main__":
     os.environ.update(GRADIO_SERVER_NAME="127.0.0.1")
-    launch, launched = gr.ChatInterface.launch, []
+    launch = gr.ChatInterface.launch
+    launched: list[str] = []
 
     def launch_beside(interface: Any, **options: Any) -> None:
         """A script would stay here."""

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import litellm
-from recipes import KEY, PIECES, TEXT, asked, play, served
+from recipes import KEY, PIECES, TEXT, asked, failing, play, served
 
 from acytoo_sdk.testing import Fault
 
@@ -15,11 +15,6 @@ CHAT = [{"role": "system", "content": "Be brief"}, {"role": "user", "content": "
 REFUSED = [Fault.status(401, body=f"no {KEY}"), Fault.status(429, retry_after=100)]
 FAULTS = [None, None, *REFUSED, Fault.cut(after=1), Fault.stall(after=1)]
 ERRORS = [(litellm.AuthenticationError, 401), (litellm.RateLimitError, 429)]
-
-
-def check_error(error: Exception, kind: type[Exception], status: int) -> None:
-    assert isinstance(error, kind), error
-    assert (status, True) == (getattr(error, "status_code", None), KEY not in str(error)), error
 
 
 def text_of(chunk: Any) -> str:
@@ -36,20 +31,14 @@ def check_blocking() -> None:
         assert asked(server) == [["Be brief", "Hi"]] * 2
         assert {(request.json or {})["model"] for request in server.requests} == {"tiny"}
         for kind, status in ERRORS:
-            try:
+            with failing(kind) as errors:
                 litellm.completion("acytoo/tiny", CHAT)
-            except Exception as error:
-                check_error(error, kind, status)
-            else:
-                raise AssertionError("no error")
+            assert errors[0].status_code == status
         came = ""
-        try:
+        with failing() as errors:
             for chunk in litellm.completion("acytoo/tiny", CHAT, stream=True):
                 came += text_of(chunk)
-        except Exception as error:
-            assert "The reply broke off" in str(error), error
-        else:
-            raise AssertionError("it seems whole")
+        assert "The reply broke off" in str(errors[0])
         assert came == PIECES[0]
         stream = litellm.completion("acytoo/tiny", CHAT, stream=True)
         assert text_of(next(stream)) == PIECES[0]
@@ -68,20 +57,14 @@ async def check_async() -> None:
         assert [piece for piece in pieces if piece] == PIECES
         assert asked(server) == [["Be brief", "Hi"]] * 2
         for kind, status in ERRORS:
-            try:
+            with failing(kind) as errors:
                 await litellm.acompletion("acytoo/tiny", CHAT)
-            except Exception as error:
-                check_error(error, kind, status)
-            else:
-                raise AssertionError("no error")
+            assert errors[0].status_code == status
         came = ""
-        try:
+        with failing() as errors:
             async for chunk in await litellm.acompletion("acytoo/tiny", CHAT, stream=True):
                 came += text_of(chunk)
-        except Exception as error:
-            assert "The reply broke off" in str(error), error
-        else:
-            raise AssertionError("it seems whole")
+        assert "The reply broke off" in str(errors[0])
         assert came == PIECES[0]
         stream = await litellm.acompletion("acytoo/tiny", CHAT, stream=True)
         assert text_of(await anext(stream)) == PIECES[0]

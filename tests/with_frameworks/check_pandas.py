@@ -16,7 +16,9 @@ if __name__ == "__main__":
         errors = frame["error"][frame["error"].notna()]
         assert [type(error) for error in errors] == [BadRequestError]
         expected = {"one": "ONE", "two": "TWO", "three": "THREE"}
-        right = [answer == expected[question] for question, answer in zip(frame["question"], frame["answer"], strict=True)]
+        right = [
+            answer == expected[question] for question, answer in zip(frame["question"], frame["answer"], strict=True)
+        ]
         assert right == list(frame["error"].isna())
         assert frame["answer"].isna().sum() == 1
         assert play("pandas")["frame"]["answer"].to_list() == ["ONE", "TWO", "THREE"]

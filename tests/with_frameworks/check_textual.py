@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 from recipes import PIECES, TEXT, asked, play, served
 from textual.widgets import Input, Markdown
 
@@ -25,7 +26,7 @@ async def check() -> None:
                 await pilot.press("enter")
 
             async def until(predicate: Callable[[], Any]) -> None:
-                async with asyncio.timeout(20):
+                with anyio.fail_after(20):
                     while not predicate():
                         await pilot.pause(0.01)
 
@@ -46,9 +47,9 @@ async def check() -> None:
             assert server.open_connections == 1, "that of the reply that was ended"
             await ask("five")
             await until(lambda: len(server.requests) == 5 and shown() == PIECES[0])
-        async with asyncio.timeout(20):
+        with anyio.fail_after(20):
             while server.open_connections:
-                await asyncio.sleep(0.01)
+                await anyio.sleep(0.01)
         turn = ["one", TEXT]
         assert asked(server)[:4] == [["one"], [*turn, "two"], [*turn, "three"], [*turn, "four"]]
         assert asked(server)[4] == [*turn, "four", TEXT, "five"]

@@ -21,7 +21,9 @@ TEXT = "Жил-был кот"
 def read_recipes() -> dict[str, list[str]]:
     """The code of each framework, by its name in lower case."""
     recipes: dict[str, list[str]] = {}
-    for name, block in re.findall(r"^(\w+): [^\n]*\n\n((?:    [^\n]*\n|\n)+)", f"{integrations.__doc__}\n", re.MULTILINE):
+    for name, block in re.findall(
+        r"^(\w+): [^\n]*\n\n((?:    [^\n]*\n|\n)+)", f"{integrations.__doc__}\n", re.MULTILINE
+    ):
         recipes.setdefault(name.lower(), []).append(re.sub(r"^    ", "", block, flags=re.MULTILINE).strip() + "\n")
     return recipes
 
@@ -44,3 +46,15 @@ def served(reply: Any = PIECES, **options: Any) -> Iterator[FakeServer]:
 def asked(server: FakeServer) -> list[list[str]]:
     """The texts that each request held."""
     return [[each["content"] for each in (request.json or {})["messages"]] for request in server.requests]
+
+
+@contextlib.contextmanager
+def failing(kind: type[BaseException] = Exception) -> Iterator[list[Any]]:
+    """Expects an error of the block; it is in the list afterwards, and quotes no key."""
+    errors: list[Any] = []
+    try:
+        yield errors
+    except kind as error:
+        errors.append(error)
+    assert errors, "no error"
+    assert KEY not in str(errors[0]), "the key was shown"

@@ -25,6 +25,23 @@ QUIET = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "STREAMLIT_BROWSER_GATHER_USAGE_STATS": "false",
 }
+# Imported by each check before everything else: whatever swallows an exception, nobody else is spoken to.
+LOOPBACK_ONLY = """
+import os, sys
+
+def look(event, arguments):
+    if event == "socket.connect" and isinstance(arguments[1], tuple):
+        host = arguments[1][0]
+    elif event == "socket.getaddrinfo":
+        host = arguments[0]
+    else:
+        return
+    if host not in (None, "", "127.0.0.1", "0.0.0.0", "::1", "localhost", b"127.0.0.1", b"localhost"):
+        print("speaks to", host, file=sys.stderr, flush=True)
+        os._exit(70)
+
+sys.addaudithook(look)
+"""
 SECONDS = 120  # for one framework; each takes about ten
 
 
@@ -37,7 +54,9 @@ def main(folder: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.upper().endswith("_PROXY")}
     for check in sorted(HERE.glob("check_*.py")):
         with tempfile.TemporaryDirectory() as home:
-            run([str(python), str(check)], Path(home), {**environment, **QUIET, "HOME": home, "KEY_OF_THE_CHECK": KEY})
+            Path(home, "sitecustomize.py").write_text(LOOPBACK_ONLY, "utf-8")
+            told = {**QUIET, "HOME": home, "KEY_OF_THE_CHECK": KEY, "PYTHONPATH": home}
+            run([str(python), str(check)], Path(home), {**environment, **told})
 
 
 def run(command: list[str], folder: Path, environment: dict[str, str]) -> None:
