@@ -26,7 +26,7 @@ END = b"0\r\n\r\n"
 def running(app: Any) -> Iterator[int]:
     """The port of an application that runs."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical"))
-    thread = threading.Thread(target=server.run)
+    thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     wait_for(lambda: server.started)
     yield server.servers[0].sockets[0].getsockname()[1]

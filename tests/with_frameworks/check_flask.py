@@ -16,7 +16,7 @@ def check() -> None:
     WSGIRequestHandler.protocol_version = "HTTP/1.1"  # whose chunks tell a reply that broke
     with served(faults=[*FAULTS, Fault.drip(0.05)]) as server:
         front = make_server("127.0.0.1", 0, play("flask")["app"], threaded=True)
-        thread = threading.Thread(target=front.serve_forever)
+        thread = threading.Thread(target=front.serve_forever, daemon=True)
         thread.start()
         check_passing_on(front.server_port, server)
         check_refusals(front.server_port, server)
