@@ -30,6 +30,7 @@ from .._options import OPTIONS, RetryPolicy, Timeout, check_retry
 from .._secrets import MASK, Secret, clears_frames
 from .._streams.base import BaseStream
 from ..errors import InvalidRequestError
+from ..events import Listener
 from ..protocol import DEFAULT_MAX_REPLY_BYTES, DEFAULT_PATH, Payload
 from ._langchain_messages import end_of_reply, piece_of_reply, turns_of, whole_reply
 from ._stop_words import StopWords, async_pieces_before, check_stop, pieces_before
@@ -89,7 +90,7 @@ class ChatAcytoo(BaseChatModel):
         max_tokens: is known to LangChain alone, as the endpoint has no place for it; a warning is logged.
         streaming: whether `invoke`, too, tells its callbacks of each piece.
         headers: added to each request, or in place of the standard headers. Never shown.
-        path, payload, proxy, verify, cert, retry, strip_notices, max_reply_bytes: see `Client`.
+        path, payload, proxy, verify, cert, retry, strip_notices, max_reply_bytes, on_event: see `Client`.
         more: what any chat model takes, as `callbacks`, `cache` and `rate_limiter`.
 
     Raises:
@@ -125,6 +126,7 @@ class ChatAcytoo(BaseChatModel):
     retry: RetryPolicy | int = RetryPolicy()
     strip_notices: bool = True
     max_reply_bytes: int | None = DEFAULT_MAX_REPLY_BYTES
+    on_event: Listener | None = Field(default=None, exclude=True)
 
     _clients: _Clients | None = PrivateAttr(default=None)
 
