@@ -7,16 +7,19 @@
     client = Client(on_event=log)  # the calls of this client, or
     subscribe(log)  # those of all clients of the process
 
-Each call that is sent has one `CallStarted`, an `AttemptFailed` for each attempt that is made again, a `FirstPiece` if
-there is a piece, and one `CallEnded`. In a batch, each attempt is a call of its own. No event holds a message, a key or
-a header that was sent; of the reply, an error alone holds what it always does. While nobody listens, no event is made.
+Each call whose stream is read has one `CallStarted`, an `AttemptFailed` for each attempt that is made again, a
+`FirstPiece` if there is a piece, and one `CallEnded`. In a batch, each attempt is a call of its own. No event holds a
+message, a key or a header that was sent; what the server said is in an error alone. While nobody listens, no event is
+made.
 
-A listener is called where things happen: in the thread, or the task's event loop, that reads the stream; for an
-`AttemptFailed` of an async call, in the thread that reads for many; for what was cancelled, closed or dropped, in a
-thread of its own, which is waited for a tenth of a second at most, since that may be in the middle of anything: the
-garbage collector, a signal handler, code that holds a lock which the listener needs. It is always run in a copy of the
-context (`contextvars`) that the call was started in. So it is to be quick, and safe to be called by several threads.
-What it raises comes out of the call, but in a thread of its own, where Python reports it.
+A listener is called by the thread, or the task, that reads the stream, with two exceptions. An `AttemptFailed` of an
+async call comes from the thread that reads for many streams. The end of a call that was cancelled, closed or dropped
+comes from a thread of its own, for which the call waits a tenth of a second at most: it may be the garbage collector
+that ends it, or a signal handler, in the middle of code that holds a lock which the listener needs. So a listener is
+to be quick, and safe to be called by several threads.
+
+It runs in a copy of the context (`contextvars`) that the call was started in. What it raises comes out of the call, as
+it is, and ends it; Python reports what it raises in a thread of its own.
 """
 
 from __future__ import annotations
