@@ -8,18 +8,20 @@
     subscribe(log)  # those of all clients of the process
 
 Each call whose stream is read has one `CallStarted`, an `AttemptFailed` for each attempt that is made again, a
-`FirstPiece` if there is a piece, and one `CallEnded`. In a batch, each attempt is a call of its own. No event holds a
-message, a key or a header that was sent; what the server said is in an error alone. While nobody listens, no event is
-made.
+`FirstPiece` if there is a piece, and one `CallEnded`, in this order. In a batch, each attempt is a call of its own. No
+event holds what was sent, or a secret. What the server said is in an error, and in the headers of `CallEnded.head`.
+While nobody listens, no event is made, but an `AttemptFailed` for the log.
 
-A listener is called by the thread, or the task, that reads the stream, with two exceptions. An `AttemptFailed` of an
-async call comes from the thread that reads for many streams. The end of a call that was cancelled, closed or dropped
-comes from a thread of its own, for which the call waits a tenth of a second at most: it may be the garbage collector
-that ends it, or a signal handler, in the middle of code that holds a lock which the listener needs. So a listener is
-to be quick, and safe to be called by several threads.
+A listener is called by the thread, or the task, that reads the stream, with two exceptions. Threads that read for many
+tell of the failed attempts of async calls, and of all that happens in a batch. The end of a call that was cancelled,
+closed or dropped is told by a thread of its own, for which the call waits a tenth of a second at most: it may be the
+garbage collector that ends it, or a signal handler, in the middle of code that holds a lock which the listener needs.
+So a listener is to be quick, and safe to be called by several threads. (A signal handler that makes whole calls wants
+listeners that need no lock.) A stream that is left alone until the interpreter exits has no end.
 
-It runs in a copy of the context (`contextvars`) that the call was started in. What it raises comes out of the call, as
-it is, and ends it; Python reports what it raises in a thread of its own.
+A listener runs in a copy of the context (`contextvars`) that the call was started in, which the call keeps: a stream in
+such a variable is not dropped with its last name. What a listener raises comes out of the call, as it is, and ends it;
+in a thread of its own, Python reports it. Listeners after it are not told of that event.
 """
 
 from __future__ import annotations
@@ -46,8 +48,8 @@ __all__ = [
 ]
 
 Outcome = Literal["completed", "failed", "cancelled", "closed"]
-"""How a call ended: with all of its reply; in an error; by `cancel()`, or with its client; or since its owner wanted no
-more, who left the loop, or dropped the stream, or was interrupted."""
+"""How a call ended. "completed": with all of its reply. "failed": in an error. "cancelled": by `cancel()`, or with its
+client or its batch. "closed": its owner left the loop, closed or dropped the stream, or was interrupted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +97,7 @@ class AttemptFailed:
 
 @dataclass(frozen=True)
 class FirstPiece:
-    """The first piece is handed out.
+    """The first piece has arrived, and is handed out now, or kept by `start`.
 
     Attributes:
         call: what is asked.
@@ -113,7 +115,7 @@ class CallEnded:
     Attributes:
         call: what is asked.
         outcome: how it ended.
-        error: what was raised; None unless it failed. It holds the text that had arrived.
+        error: what was raised; None unless it failed. Its `partial_text` is what had been handed out.
         stats: the figures.
         head: status, headers and request id of the last attempt's reply; None where there was none.
         whole: as `Stream.whole`.

@@ -19,6 +19,7 @@ from typing import Any
 
 import anyio
 import pytest
+from between_steps import file_of, interrupt_at_each_step, run_interrupted
 from loops import on_both, until
 
 from acytoo_sdk import (
@@ -33,6 +34,8 @@ from acytoo_sdk import (
     StreamCancelledError,
     StreamInterruptedError,
 )
+from acytoo_sdk._streams.call import Call
+from acytoo_sdk._streams.listeners import Listeners
 from acytoo_sdk.events import AttemptFailed, CallEnded, CallStarted, Event, FirstPiece, subscribe
 from acytoo_sdk.testing import FakeServer, Fault, Gate
 
@@ -380,14 +383,23 @@ def test_a_listener_runs_in_a_copy_of_the_context_that_the_call_was_started_in(
     WHO.set("nobody")
 
 
-def test_the_threads_of_a_batch_have_the_context_that_it_was_made_in(
-    server: FakeServer, who: list[tuple[str, str]]
+def test_the_calls_of_a_batch_have_the_context_of_whoever_takes_its_results(
+    flavour: str, server: FakeServer, who: list[tuple[str, str]]
 ) -> None:
-    with Client(server.url) as client:
-        token = WHO.set("the caller")
-        batch = client.map(["one", "two", "three"])
-        WHO.reset(token)
-        assert len(list(batch)) == 3
+    async def main() -> None:
+        async with AsyncClient(server.url) as client:
+            batch = client.map(["one", "two", "three"])
+            WHO.set("the caller")
+            assert len([result async for result in batch]) == 3
+
+    if flavour == "blocking":
+        with Client(server.url) as client:
+            batch = client.map(["one", "two", "three"])
+            token = WHO.set("the caller")
+            assert len(list(batch)) == 3
+            WHO.reset(token)
+    else:
+        anyio.run(main, backend=flavour)
     assert {seen for _, seen in who} == {"the caller"}
 
 
@@ -404,6 +416,50 @@ def test_what_a_listener_raises_comes_out_as_itself(kind: type[Event], flavour: 
         with pytest.raises(LookupError, match="of the listener"):
             ask(flavour, server.url, on_event=fail, retry=AT_ONCE)
         server.wait_until(lambda: server.open_connections == 0)
+
+
+@pytest.mark.parametrize("kind", [StopIteration, StopAsyncIteration])
+def test_what_would_end_a_loop_does_not(kind: type[Exception], flavour: str, server: FakeServer) -> None:
+    def fail(event: Event) -> None:
+        if isinstance(event, FirstPiece):
+            raise kind
+
+    with pytest.raises(RuntimeError, match=f"a listener raised {kind.__name__}"):
+        ask(flavour, server.url, on_event=fail)
+
+
+@pytest.mark.parametrize("kind", [CallStarted, FirstPiece, CallEnded])
+def test_an_error_of_this_package_that_a_listener_raises_is_no_result_of_a_batch(
+    kind: type[Event], flavour: str, server: FakeServer
+) -> None:
+    def fail(event: Event) -> None:
+        if isinstance(event, kind):
+            raise StreamInterruptedError("of the listener")
+
+    async def main() -> None:
+        async with AsyncClient(server.url, on_event=fail) as client:
+            [result async for result in client.map(["one"])]
+
+    def ask_all() -> None:
+        with Client(server.url, on_event=fail) as client:
+            list(client.map(["one"]))
+
+    with pytest.raises(StreamInterruptedError, match="of the listener"):
+        ask_all() if flavour == "blocking" else anyio.run(main, backend=flavour)
+    assert len(server.requests) == (0 if kind is CallStarted else 1)
+
+
+@on_both
+async def test_a_stream_that_never_began_for_a_listener_is_closed_at_once(server: FakeServer) -> None:
+    def fail(event: Event) -> None:
+        if isinstance(event, CallStarted):
+            raise LookupError
+
+    async with AsyncClient(server.url, on_event=fail) as client:
+        stream = client.stream("Hi")
+        with pytest.raises(LookupError):
+            await anext(stream)
+        assert stream._reader.ended
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -493,6 +549,116 @@ def test_a_signal_handler_that_ends_a_stream_waits_for_no_lock_of_a_listener(act
         finally:
             signal.signal(signal.SIGUSR1, before)
         heard.wait_for_end()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the signals are those of POSIX")
+def test_what_a_signal_handler_raises_while_a_listener_is_waited_for_comes_out(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("acytoo_sdk._streams.listeners._PATIENCE", 10)
+    goes_on = threading.Event()
+
+    def interrupt(*_: object) -> None:
+        raise RuntimeError("of the handler")
+
+    def listen(event: Event) -> None:
+        if isinstance(event, CallEnded):
+            os.kill(os.getpid(), signal.SIGUSR1)
+            goes_on.wait(10)
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with Client(server.url, on_event=listen) as client:
+            stream = client.stream("Hi")
+            next(stream)
+            with pytest.raises(RuntimeError, match="of the handler"):
+                stream.cancel()
+            goes_on.set()
+    finally:
+        goes_on.set()
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_call_that_another_thread_cancels_at_its_start_is_told_in_order(server: FakeServer) -> None:
+    """Between any two bytecodes of what starts it and tells of it, in both files."""
+    for code in (Call.start, Listeners.tell):
+
+        def attempt(step: int, file: str = file_of(code)) -> int:
+            heard = Heard()
+            with Client(server.url, on_event=heard) as client:
+                stream = client.stream("Hi")
+
+                def cancel() -> None:
+                    thread = threading.Thread(target=stream.cancel)
+                    thread.start()
+                    thread.join()
+
+                def start() -> None:
+                    with contextlib.suppress(StreamCancelledError):
+                        stream._call.start()
+                    stream.cancel()
+
+                steps = run_interrupted(start, {step: cancel}, file=file)
+            assert heard.kinds in ([], ["CallStarted", "CallEnded"]), step
+            return steps
+
+        assert interrupt_at_each_step(attempt) > 20
+
+
+def test_what_happens_while_a_listener_is_told_is_told_afterwards(flavour: str, server: FakeServer) -> None:
+    heard = Heard()
+
+    def run(cancel: Callable[[], None]) -> Callable[[Event], None]:
+        def listen(event: Event) -> None:
+            if isinstance(event, FirstPiece):
+                cancel()
+            heard(event)
+
+        return listen
+
+    streams: list[Any] = []
+    unsubscribe = subscribe(run(lambda: streams[0].cancel()))
+
+    def read(stream: Any) -> None:
+        streams.append(stream)
+        stream.read()
+
+    async def read_async(stream: Any) -> None:
+        streams.append(stream)
+        await stream.read()
+
+    with pytest.raises(StreamCancelledError):
+        ask(flavour, server.url, of(flavour, read, read_async))
+    unsubscribe()
+    assert heard.kinds == ["CallStarted", "FirstPiece", "CallEnded"]
+    assert heard.end.outcome == "cancelled"
+
+
+def test_an_interrupt_at_the_end_of_a_call_does_not_hide_it(server: FakeServer) -> None:
+    """Ctrl-C between the end of a reply and its telling, at any bytecode of the call."""
+    hidden = []
+
+    def attempt(step: int) -> int:
+        heard = Heard()
+        with Client(server.url, on_event=heard) as client:
+            stream = client.stream("Hi")
+            next(stream)
+
+            def interrupt() -> None:
+                raise KeyboardInterrupt
+
+            steps = 0
+            try:
+                steps = run_interrupted(stream.read, {step: interrupt}, file=file_of(Call.start))
+            except KeyboardInterrupt:
+                steps = step + 1
+            stream.close()
+        if heard.kinds != ["CallStarted", "FirstPiece", "CallEnded"]:
+            hidden.append((step, heard.kinds))
+        return steps
+
+    assert interrupt_at_each_step(attempt, stride=7) > 50
+    assert not hidden
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="it forks")

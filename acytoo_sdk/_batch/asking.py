@@ -10,6 +10,7 @@ from hashlib import blake2b
 from types import EllipsisType
 from typing import Any, Protocol
 
+from .._network.provenance import is_foreign
 from .._options import RetryPolicy, Timeout
 from .._secrets import Secret
 from .._streams.stream import Stream
@@ -74,6 +75,8 @@ class Asker:
                 stream.cancel()
             return answered(stream, stream.read())
         except AcytooError as error:
+            if is_foreign(error):
+                raise  # a listener's
             return failed(error, attempts=stream.stats.attempts)
         finally:
             self._streams.discard(stream)

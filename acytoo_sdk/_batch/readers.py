@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .._network.provenance import is_foreign
 from .._streams.background import BackgroundStream
 from .._streams.waker import (
     GRACE,
@@ -78,6 +79,8 @@ class ReaderWorkers:
             stream.start(self._news, task)
         except AcytooError as error:
             self._streams.pop(task, None)
+            if is_foreign(error):
+                raise  # a listener's
             task.outcome = failed(error, attempts=0)
             self._refused.append(task)
 
@@ -131,7 +134,7 @@ class ReaderWorkers:
 def _outcome(stream: BackgroundStream) -> Outcome | Exception:
     try:
         return answered(stream, stream.complete())
-    except AcytooError as error:
-        return failed(error, attempts=stream.stats.attempts)
     except Exception as error:
-        return error.with_traceback(None)
+        if isinstance(error, AcytooError) and not is_foreign(error):
+            return failed(error, attempts=stream.stats.attempts)
+        return error.with_traceback(None)  # a listener's

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from itertools import count
 from queue import Empty, SimpleQueue
@@ -64,27 +64,26 @@ class Inbox:
 class WorkerThreads:
     """Daemon threads, as many as were needed at once: a hung server does not hold the interpreter at its exit.
 
-    They know nothing of the batch but their queues, so that it ends when it is dropped. They run in the context
-    (`contextvars`) that it was made in.
+    They know nothing of the batch but their queues, so that it ends when it is dropped. Each attempt is made in the
+    context (`contextvars`) of whoever takes the results.
     """
 
     def __init__(self, asker: Asker, inbox: Inbox) -> None:
         self._asker = asker
         self._inbox = inbox
-        self._tasks: SimpleQueue[Task[Any] | None] = SimpleQueue()
-        self._context = copy_context()
+        self._tasks: SimpleQueue[tuple[Task[Any], Context] | None] = SimpleQueue()
         self._threads = 0
         self._busy = 0
 
     def start(self, task: Task[Any]) -> None:
         """Has one of the threads make an attempt at a task."""
-        self._tasks.put(task)
+        self._tasks.put((task, copy_context()))
         self._busy += 1
         if self._busy > self._threads:
             self._threads += 1
-            arguments = _work, self._asker, self._tasks, self._inbox.put
+            arguments = self._asker, self._tasks, self._inbox.put
             name = f"acytoo-batch-{self._threads}"
-            threading.Thread(target=self._context.copy().run, args=arguments, name=name, daemon=True).start()
+            threading.Thread(target=_work, args=arguments, name=name, daemon=True).start()
 
     def ended(self) -> Sequence[Task[Any]]:
         """The tasks that have got their outcome since this was last asked."""
@@ -99,14 +98,15 @@ class WorkerThreads:
         self._asker.cancel()
 
 
-def _work(asker: Asker, tasks: SimpleQueue[Task[Any] | None], put: Callable[[Task[Any]], None]) -> None:
-    while (task := tasks.get()) is not None:
+def _work(asker: Asker, tasks: SimpleQueue[tuple[Task[Any], Context] | None], put: Callable[[Task[Any]], None]) -> None:
+    while (taken := tasks.get()) is not None:
+        task, context = taken
         try:
-            task.outcome = asker(task.messages)
+            task.outcome = context.run(asker, task.messages)
         except BaseException as error:
             task.outcome = error.with_traceback(None)
         put(task)
-        del task  # or it would live until the next one comes
+        del task, context, taken  # or they would live until the next one comes
 
 
 class ExecutorWorkers:

@@ -39,7 +39,6 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
         super().__init__(call, display)
         self._readers = readers
         self._reader = Reader(call, readers.resume)
-        self._first: str | None = None  # what `start` waited for, until it is handed out
         self._read_by_task = False
         self._waker: LoopWaker | None = None  # of the loop that it was last read in
         self._turn = 0.0  # when other tasks last had theirs, on the monotonic clock
@@ -51,8 +50,7 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
             raise StopAsyncIteration
         if self._read_by_task:
             raise InvalidRequestError("This stream is being read by another task: one task reads at a time")
-        if self._first is not None:
-            piece, self._first = self._first, None
+        if self._first is not None and (piece := self._take_first()) is not None:
             return piece
         self._read_by_task = True
         try:
@@ -116,7 +114,7 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
             ModuleNotFoundError: IPython is missing: install `acytoo-sdk[notebook]`.
         """
         async with self:
-            with self._display.growing(self.text, raw=raw) as shown:
+            with self._display.growing(self._taken, raw=raw) as shown:
                 async for piece in self:
                     shown.add(piece)
 
@@ -183,7 +181,11 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
     async def _start(self) -> None:
         """Begins to read, or waits for that turn: as long as `total` allows."""
         call, reader = self._call, self._reader
-        call.start()
+        try:
+            call.start()
+        except BaseException:
+            reader.end()  # nobody will read
+            raise
         await checkpoint()  # imports what anyio needs for this loop, before the thread imports the rest
         if call.over:
             reader.end()

@@ -52,6 +52,7 @@ class BaseStream:
     def __init__(self, call: Call, display: Display) -> None:
         self._call = call
         self._display = display
+        self._first: str | None = None  # what `start` waited for, until it is handed out
 
     @property
     def started(self) -> bool:
@@ -60,7 +61,7 @@ class BaseStream:
 
     @property
     def text(self) -> str:
-        """The text handed out so far, without the notice."""
+        """The text handed out so far, without the notice; with the piece that `start` keeps."""
         return self._call.text
 
     @property
@@ -91,6 +92,16 @@ class BaseStream:
         else:
             state = "running" if self.started else "not started"
         return f"<{type(self).__name__} {state}, {self.stats.characters} characters>"
+
+    @property
+    def _taken(self) -> str:
+        """What the loop was handed out of the text: all but a piece that `start` keeps for it."""
+        return self.text if self._first is None else ""
+
+    def _take_first(self) -> str | None:
+        """The piece that `start` keeps; None once the call was ended, as nothing more is handed out then."""
+        piece, self._first = self._first, None
+        return None if self._call.ended else piece
 
     def _repr_html_(self) -> str | None:
         return self._display.safe_html(self.text) if self.text else None

@@ -4,7 +4,8 @@ A stream that is dropped ends at once, by its reference count: its connection cl
 collector, which may come late, and in any thread. So a stream must be part of no reference cycle, and all rests on two
 rules. Nothing here refers to the stream: it refers to its call, and a call to what reads for it. And an error that is
 kept, or handed on, is first freed of the frames it came through (`without_frames`), since they hold the stream, or
-something that holds the error.
+something that holds the error. One cycle is left to the caller: listeners are called in the context that the call was
+started in, and a variable of that context may hold the stream.
 """
 
 from __future__ import annotations
@@ -21,13 +22,12 @@ from .._network.provenance import is_foreign
 from .._options import CallOptions, Options
 from .._secrets import Mask, clears_frames
 from .._stats import Stats
-from .._wire.payloads import MESSAGES_ALONE
 from ..errors import AcytooError, InvalidRequestError, StreamCancelledError
 from ..events import AttemptFailed, CallEnded, CallInfo, CallStarted, FirstPiece, Outcome, subscribed
 from ..protocol import ReplyReader, Request
 from .libraries import load_libraries
 from .lifecycle import CallEvent, CallState, Lifecycle
-from .listeners import Listeners
+from .listeners import Listeners, call_info
 from .reply import Reply, ReplyFacts, without_frames
 from .text import Figures, GrowingText
 
@@ -55,7 +55,6 @@ class Call:
         "_client",
         "_exchange",
         "_figures",
-        "_info",
         "_lifecycle",
         "_listeners",
         "_options",
@@ -80,8 +79,7 @@ class Call:
         self._lifecycle = Lifecycle()
         self._text = GrowingText()
         self._figures = Figures()
-        self._info: CallInfo | None = None
-        self._listeners: Listeners | None = None  # none, or none any more
+        self._listeners: Listeners | None = None
         self._process: int | None = None  # which started it
         self._exchange: Exchange | None = None  # of the running attempt
         self._sleep = threading.Lock()  # taken until a wait between two attempts is to end early
@@ -119,12 +117,8 @@ class Call:
 
     @property
     def info(self) -> CallInfo:
-        """What is asked, for listeners: always the same object."""
-        if self._info is None:
-            alone = self._client.payload in MESSAGES_ALONE
-            model, temperature = self._options.model, self._options.temperature
-            self._info = CallInfo(self._client.base_url, None if alone else model, None if alone else temperature)
-        return self._info
+        """What is asked: the same object in all that listeners are told."""
+        return call_info(self._client, self._options) if self._listeners is None else self._listeners.call
 
     def start(self) -> None:
         """The clock of `total` starts.
@@ -134,14 +128,15 @@ class Call:
             StreamCancelledError: the call was cancelled.
         """
         self._pool.check_open()
+        own = self._client.on_event
+        if listeners := subscribed() if own is None else (*subscribed(), own):
+            self._listeners = Listeners(listeners, self.info)  # before it runs: from then on, others may end it
         self._apply(CallEvent.START)
         self._process = os.getpid()
         self._figures.began = began = time.monotonic()
         if self._options.timeout.total is not None:
             self.deadline = began + self._options.timeout.total
-        own = self._client.on_event
-        if listeners := subscribed() if own is None else (*subscribed(), own):
-            self._listeners = Listeners(listeners)
+        if self._listeners is not None:
             self._listeners.tell(CallStarted(self.info))
 
     def texts(self) -> Iterator[str]:
@@ -280,16 +275,17 @@ class Call:
         if is_foreign(error) or self.state is CallState.CLOSED:
             self.close()
             return error
-        failed = False
         try:
-            failed = self._apply(CallEvent.FAIL)
+            self._apply(CallEvent.FAIL)
         except StreamCancelledError as cancelled:
             error = cancelled
         error.partial_text = self.text
         error.__suppress_context__ = True
         self._finish()
         without_frames(error)
-        if failed:
+        if isinstance(error, StreamCancelledError):
+            self._tell_end("cancelled")  # unless whoever did so was faster
+        else:
             self._tell_end("failed", error)
         return error
 
@@ -304,12 +300,12 @@ class Call:
 
     def close(self) -> None:
         """Its owner wants no more of it: whatever reads for it is to stop."""
-        closed = self._apply(CallEvent.CLOSE)
-        if closed:
+        if self._apply(CallEvent.CLOSE):
             self._abort()
         self._finish()
-        if closed:
-            self._tell_end("closed", apart=True)
+        # It may have ended otherwise; if nobody could tell so, for an exception came in between, this does.
+        ended: dict[CallState, Outcome] = {CallState.COMPLETED: "completed", CallState.CANCELLED: "cancelled"}
+        self._tell_end(ended.get(self.state, "closed"), apart=True)
 
     def _apply(self, event: CallEvent) -> bool:
         try:
@@ -338,9 +334,9 @@ class Call:
             listeners.tell(FirstPiece(self.info, now - (self._figures.began or now)))
 
     def _tell_end(self, outcome: Outcome, error: AcytooError | None = None, *, apart: bool = False) -> None:
-        """Tells the listeners; once, by whoever ended the call, who may not wait for them where it is `apart`."""
-        listeners, self._listeners = self._listeners, None
-        if listeners is None or self.inherited:
+        """Tells the listeners, unless they were; whoever must not wait for them has them told `apart`."""
+        listeners = self._listeners
+        if listeners is None or listeners.over or self.inherited:
             return
         whole = self.facts.whole if outcome == "completed" else False
         event = CallEnded(self.info, outcome, error, self.stats, self.facts.head, whole)

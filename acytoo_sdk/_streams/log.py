@@ -1,4 +1,4 @@
-"""The lines of the log: they are made of events, as a caller's own would be."""
+"""The log: a listener, which writes a line for each attempt that is made again."""
 
 from __future__ import annotations
 

@@ -40,6 +40,8 @@ class Stream(BaseStream, Generator[str, None, None]):
         self._closing = False  # or closed
 
     def __next__(self) -> str:
+        if self._first is not None and (piece := self._take_first()) is not None:
+            return piece
         try:
             return next(self._pieces)
         except StopIteration:
@@ -102,9 +104,8 @@ class Stream(BaseStream, Generator[str, None, None]):
             200 ['Hel', 'lo!']
         """
         if not self._call.started:
-            if not self._call.over:
-                self._pieces = _pieces(self._call, held=True)
-            for _ in self:
+            for piece in self:
+                self._first = piece
                 break
         return self
 
@@ -128,7 +129,7 @@ class Stream(BaseStream, Generator[str, None, None]):
             AcytooError: as reading does; what had arrived is shown.
             ModuleNotFoundError: IPython is missing: install `acytoo-sdk[notebook]`.
         """
-        with self, self._display.growing(self.text, raw=raw) as shown:
+        with self, self._display.growing(self._taken, raw=raw) as shown:
             for piece in self:
                 shown.add(piece)
 
@@ -162,19 +163,13 @@ def runs_elsewhere(error: ValueError) -> bool:
     return error.__traceback__ is not None and error.__traceback__.tb_next is None
 
 
-def _pieces(call: Call, *, held: bool = False) -> Generator[str, None, None]:
-    """The generator inside a stream, which it must not know: see the top of `call`.
-
-    Where the first piece is held, "" is yielded before it, as soon as it is there.
-    """
+def _pieces(call: Call) -> Generator[str, None, None]:
+    """The generator inside a stream, which it must not know: see the top of `call`."""
     try:
         call.start()
         for text in call.texts():
             piece = call.deliver(text)
             try:
-                if held:
-                    held = False
-                    yield ""
                 yield piece
             except BaseException:  # thrown in: none of the call's own, whatever its kind
                 call.close()

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .._version import __version__
-from ..events import AttemptFailed, CallEnded, CallInfo, CallStarted, Event, FirstPiece, subscribe
+from ..events import CallEnded, CallInfo, CallStarted, Event, FirstPiece, subscribe
 
 try:
     from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
@@ -44,7 +44,7 @@ class AcytooInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it has no t
     is the span that was current then; it never is the current one itself. Its status is an error, with `error.type`,
     where the call raised one; not where it was cancelled, or its stream closed or dropped. Beside the attributes of the
     conventions it has `acytoo.outcome` and `acytoo.attempts`: see `acytoo_sdk.events`. In a batch, each attempt is a
-    call.
+    call, and its parent is the span in which the results are taken; with an executor, it is what is current there.
 
     The metrics are `gen_ai.client.operation.duration` and `gen_ai.client.operation.time_to_first_chunk`, in seconds.
     """
@@ -89,11 +89,12 @@ class _Telemetry:
         if isinstance(event, CallStarted):
             if is_instrumentation_enabled():
                 self._start(call)
-        elif call in self._running and not isinstance(event, AttemptFailed):
-            if isinstance(event, FirstPiece):
-                self._note_first(call, event)
-            else:
-                self._end(call, event)
+        elif call not in self._running:
+            return  # suppressed
+        elif isinstance(event, FirstPiece):
+            self._note_first(call, event)
+        elif isinstance(event, CallEnded):
+            self._end(call, event)
 
     def _start(self, call: CallInfo) -> None:
         name = _OPERATION if call.model is None else f"{_OPERATION} {call.model}"
@@ -117,8 +118,10 @@ class _Telemetry:
             measured["error.type"] = type(event.error).__qualname__
             span.set_attribute("error.type", measured["error.type"])
             span.set_status(StatusCode.ERROR)
-        self._duration.record(event.stats.elapsed, measured, set_span_in_context(span))
-        span.end(began + round(event.stats.elapsed * 1e9))  # it may be told of later
+        try:
+            self._duration.record(event.stats.elapsed, measured, set_span_in_context(span))
+        finally:
+            span.end(began + round(event.stats.elapsed * 1e9))  # it may be told of later
 
 
 def _asked(call: CallInfo) -> dict[str, str | bool | int | float]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+
 import pytest
 from fault_server import wait_for
 from loops import on_both
@@ -11,6 +14,7 @@ from acytoo_sdk import (
     AuthenticationError,
     Client,
     EmptyReplyError,
+    InvalidRequestError,
     StreamCancelledError,
     StreamInterruptedError,
 )
@@ -42,6 +46,33 @@ async def test_the_first_piece_is_there_and_is_handed_out_once() -> None:
             assert [piece async for piece in await twin.start()] == PIECES
             assert (twin.text, twin.stats.pieces, twin.whole) == ("Привет!", 3, True)
             assert [piece async for piece in await twin.start()] == []
+
+
+def test_one_thread_reads_or_starts_at_a_time() -> None:
+    gate = Gate()
+    with FakeServer(PIECES, gate=gate) as server, Client(server.url) as client:
+        stream = client.stream("Hi")
+        reader = threading.Thread(target=stream.start)
+        reader.start()
+        gate.wait_until_waiting()
+        with pytest.raises(InvalidRequestError, match="another thread"):
+            next(stream)
+        gate.open()
+        reader.join(10)
+        assert list(stream) == PIECES
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_display_shows_the_first_piece_once(raw: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    with FakeServer(["Hel", "lo!"]) as server, Client(server.url) as client:
+        client.stream("Hi").start().display(raw=raw)
+
+        async def main() -> None:
+            async with AsyncClient(server.url) as aclient:
+                await (await aclient.stream("Hi").start()).display(raw=raw)
+
+        asyncio.run(main())
+    assert capsys.readouterr().out.split() == ["Hello!", "Hello!"]
 
 
 @on_both
