@@ -13,7 +13,7 @@ event holds what was sent, or a secret. What the server said is in an error, and
 While nobody listens, no event is made, but an `AttemptFailed` for the log.
 
 A listener is called by the thread, or the task, that reads the stream, with two exceptions. Threads that read for many
-tell of the failed attempts of async calls, and of all that happens in a batch. The end of a call that was cancelled,
+tell of the failed attempts of async calls, and of what happens in a batch. The end of a call that was cancelled,
 closed or dropped is told by a thread of its own, for which the call waits a tenth of a second at most: it may be the
 garbage collector that ends it, or a signal handler, in the middle of code that holds a lock which the listener needs.
 So a listener is to be quick, and safe to be called by several threads. (A signal handler that makes whole calls wants
