@@ -85,7 +85,8 @@ class Figures:
         return Stats(
             attempts=self.attempts,
             first_piece_after=None if began is None or first_piece is None else first_piece - began,
-            elapsed=0.0 if began is None else (self.ended or time.monotonic()) - began,
+            # It may be ended by another thread while it begins.
+            elapsed=0.0 if began is None else max(0.0, (self.ended or time.monotonic()) - began),
             pieces=text.pieces,
             characters=text.characters,
         )
