@@ -600,7 +600,6 @@ def test_a_call_that_another_thread_cancels_at_its_start_is_told_in_order(server
 
                 steps = run_interrupted(start, {step: cancel}, file=file)
             assert heard.kinds in ([], ["CallStarted", "CallEnded"]), step
-            assert not heard or heard.end.stats.elapsed >= 0, step
             return steps
 
         assert interrupt_at_each_step(attempt) > 20

@@ -241,3 +241,9 @@ def test_figures_that_were_handed_out_do_not_change() -> None:
     assert stats.characters == 2
     with pytest.raises(dataclasses.FrozenInstanceError):
         stats.characters = 3  # type: ignore[misc]
+
+
+def test_a_stream_that_another_thread_ends_as_it_begins_took_no_time() -> None:
+    figures = Figures()
+    figures.ended, figures.began = 100.0, 100.5
+    assert figures.stats(GrowingText()).elapsed == 0.0
