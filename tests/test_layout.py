@@ -37,7 +37,7 @@ ORDER = """
     testing._wire  testing._gate  testing._faults  testing._answers  testing._connection  testing._server  testing
     provider  _templates  notebook
     integrations  integrations.ray  integrations.opentelemetry
-    integrations._stop_words  integrations._langchain_messages  integrations.langchain
+    integrations._stop_words  integrations._langchain_clients  integrations._langchain_messages  integrations.langchain
     server.settings  server.failures  server.surrogates  server.wire  server.access
     server.sse  server.error_objects  server.chunks  server.completions
     server.alarm  server.upstream  server.offline  server.log  server.endings  server.listener  server.app

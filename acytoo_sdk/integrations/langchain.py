@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from ssl import SSLContext
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -23,15 +23,14 @@ except ModuleNotFoundError as missing:
     sentence = "ChatAcytoo needs LangChain: pip install 'acytoo-sdk[langchain]'"
     raise ModuleNotFoundError(sentence, name=missing.name) from missing
 
-from .._async_client import AsyncClient
-from .._checks import StrPath, type_name
-from .._client import Client
-from .._options import OPTIONS, RetryPolicy, Timeout, check_retry
-from .._secrets import MASK, Secret, clears_frames
+from .._checks import StrPath
+from .._options import OPTIONS, RetryPolicy, Timeout
+from .._secrets import MASK, Secret
 from .._streams.base import BaseStream
 from ..errors import InvalidRequestError
 from ..events import Listener
 from ..protocol import DEFAULT_MAX_REPLY_BYTES, DEFAULT_PATH, Payload
+from ._langchain_clients import Clients, retry_of
 from ._langchain_messages import end_of_reply, piece_of_reply, turns_of, whole_reply
 from ._stop_words import StopWords, async_pieces_before, check_stop, pieces_before
 
@@ -128,7 +127,7 @@ class ChatAcytoo(BaseChatModel):
     max_reply_bytes: int | None = DEFAULT_MAX_REPLY_BYTES
     on_event: Listener | None = Field(default=None, exclude=True)
 
-    _clients: _Clients | None = PrivateAttr(default=None)
+    _clients: Clients | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -267,17 +266,17 @@ class ChatAcytoo(BaseChatModel):
         # A field that was set without a check is no SecretStr.
         return [(name, SecretStr(MASK) if name in _SECRETS else value) for name, value in super().__repr_args__()]
 
-    def _current_clients(self) -> _Clients:
+    def _current_clients(self) -> Clients:
         """Those of the fields as they are now: LangChain, and `model_copy(update=...)`, set them without a word."""
         given = self._given()
         clients = self._clients
         if clients is None or clients.given != given:
-            clients = self._clients = _Clients.of(given) if clients is None else clients.changed(given)
+            clients = self._clients = Clients.of(given) if clients is None else clients.changed(given)
         return clients
 
     def _given(self) -> Secret[dict[str, Any]]:
         """The arguments of a client."""
-        retry = _retry(self.retry, self.max_retries)
+        retry = retry_of(self.retry, self.max_retries)
         return Secret({name: _revealed(getattr(self, _FIELDS.get(name, name))) for name in OPTIONS} | {"retry": retry})
 
     def _call(self, messages: list[BaseMessage], stop: object, kwargs: Mapping[str, Any]) -> _Call:
@@ -290,39 +289,10 @@ class ChatAcytoo(BaseChatModel):
         arguments = {name: kwargs[name] for name in _OF_A_CALL if name in kwargs}
         max_retries, retry = arguments.pop("max_retries", None), arguments.get("retry")
         if max_retries is not None:
-            arguments["retry"] = _retry(self.retry if retry is None else retry, max_retries)
+            arguments["retry"] = retry_of(self.retry if retry is None else retry, max_retries)
         words = check_stop("stop", self.stop if stop is None else stop)
         model = arguments.get("model") or self._current_clients().blocking.options.model
         return _Call(turns_of(messages), arguments, StopWords(words), model)
-
-
-@dataclass(frozen=True)
-class _Clients:
-    """What a model asks. Two models are the same, or not, by their fields: nothing is compared here.
-
-    Attributes:
-        given: what they were made with.
-        blocking: for threads.
-        asynchronous: for event loops.
-    """
-
-    given: Secret[dict[str, Any]] = field(compare=False)
-    blocking: Client = field(compare=False)
-    asynchronous: AsyncClient = field(compare=False)
-
-    @classmethod
-    def of(cls, given: Secret[dict[str, Any]]) -> _Clients:
-        """New ones, with connections of their own."""
-        return cls(given, Client(**given.reveal()), AsyncClient(**given.reveal()))
-
-    @clears_frames
-    def changed(self, given: Secret[dict[str, Any]]) -> _Clients:
-        """The same with other arguments, on the same connections, if that can be."""
-        before = self.given.reveal()
-        changes = {name: value for name, value in given.reveal().items() if value != before[name]}
-        if any(OPTIONS[name].of_pool for name in changes):
-            return self.of(given)
-        return _Clients(given, self.blocking.with_options(**changes), self.asynchronous.with_options(**changes))
 
 
 @dataclass(frozen=True)
@@ -345,18 +315,6 @@ class _Call:
         """What is known of the reply."""
         request_id = None if stream.head is None else stream.head.request_id
         return {"model_name": self.model, "whole": stream.whole, "request_id": request_id}
-
-
-def _retry(policy: object, max_retries: object) -> RetryPolicy:
-    """A policy with another number of attempts, where that is given."""
-    checked = check_retry("retry", policy)
-    if max_retries is None:
-        return checked
-    if isinstance(max_retries, bool) or not isinstance(max_retries, int):
-        raise InvalidRequestError(f"max_retries must be an int, not {type_name(max_retries)}")
-    if max_retries < 0:
-        raise InvalidRequestError(f"max_retries must be 0 or more, not int {max_retries}")
-    return replace(checked, attempts=max_retries + 1)
 
 
 def _revealed(value: Any) -> Any:

@@ -1,0 +1,54 @@
+"""The clients behind one `ChatAcytoo`: made of its fields, and remade as those change. Of LangChain, nothing is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .._async_client import AsyncClient
+from .._checks import type_name
+from .._client import Client
+from .._options import OPTIONS, RetryPolicy, check_retry
+from .._secrets import Secret, clears_frames
+from ..errors import InvalidRequestError
+
+
+@dataclass(frozen=True)
+class Clients:
+    """What a model asks. Two models are the same, or not, by their fields: nothing is compared here.
+
+    Attributes:
+        given: what they were made with.
+        blocking: for threads.
+        asynchronous: for event loops.
+    """
+
+    given: Secret[dict[str, Any]] = field(compare=False)
+    blocking: Client = field(compare=False)
+    asynchronous: AsyncClient = field(compare=False)
+
+    @classmethod
+    def of(cls, given: Secret[dict[str, Any]]) -> Clients:
+        """New ones, with connections of their own."""
+        return cls(given, Client(**given.reveal()), AsyncClient(**given.reveal()))
+
+    @clears_frames
+    def changed(self, given: Secret[dict[str, Any]]) -> Clients:
+        """The same with other arguments, on the same connections, if that can be."""
+        before = self.given.reveal()
+        changes = {name: value for name, value in given.reveal().items() if value != before[name]}
+        if any(OPTIONS[name].of_pool for name in changes):
+            return self.of(given)
+        return Clients(given, self.blocking.with_options(**changes), self.asynchronous.with_options(**changes))
+
+
+def retry_of(policy: object, max_retries: object) -> RetryPolicy:
+    """A policy with another number of attempts, where that is given."""
+    checked = check_retry("retry", policy)
+    if max_retries is None:
+        return checked
+    if isinstance(max_retries, bool) or not isinstance(max_retries, int):
+        raise InvalidRequestError(f"max_retries must be an int, not {type_name(max_retries)}")
+    if max_retries < 0:
+        raise InvalidRequestError(f"max_retries must be 0 or more, not int {max_retries}")
+    return replace(checked, attempts=max_retries + 1)
