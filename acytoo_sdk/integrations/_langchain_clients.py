@@ -1,4 +1,4 @@
-"""The clients behind one `ChatAcytoo`: made of its fields, and remade as those change. Of LangChain, nothing is known."""
+"""The clients behind one `ChatAcytoo`: made of its fields and remade as those change. Of LangChain, nothing is known."""
 
 from __future__ import annotations
 

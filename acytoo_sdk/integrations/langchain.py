@@ -6,7 +6,7 @@ Its fields are a client's options. Of the wire, nothing is known here: each call
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from ssl import SSLContext
@@ -25,7 +25,7 @@ except ModuleNotFoundError as missing:
 
 from .._checks import StrPath
 from .._options import OPTIONS, RetryPolicy, Timeout
-from .._secrets import MASK, Secret
+from .._secrets import MASK, Secret, clears_frames
 from .._streams.base import BaseStream
 from ..errors import InvalidRequestError
 from ..events import Listener
@@ -129,21 +129,24 @@ class ChatAcytoo(BaseChatModel):
 
     _clients: Clients | None = PrivateAttr(default=None)
 
+    if not TYPE_CHECKING:  # type checkers read the arguments off the fields
+
+        def __init__(self, /, **given: Any) -> None:
+            # LangChain and pydantic hold the arguments in frames of their own, which must not be left in a traceback.
+            arguments = Secret(given)
+            del given
+            refused = _refusal(super().__init__, arguments)
+            if refused is not None:
+                raise refused
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         """Checks the fields as the clients do, and fills in what the environment and the defaults say."""
-        sentence = ""
         try:
             check_stop("stop", self.stop)
             options = self._current_clients().blocking.options
         except InvalidRequestError as error:
-            sentence = str(error)
-        if sentence:
-            # Left to pydantic, the error would hold all arguments, the secrets in clear.
-            said = PydanticCustomError("invalid_request", "{sentence}", {"sentence": sentence})
-            raise ValidationError.from_exception_data(
-                type(self).__name__, [InitErrorDetails(type=said, input=MASK)], hide_input=True
-            )
+            raise PydanticCustomError("invalid_request", "{sentence}", {"sentence": str(error)}) from None
         if options.base_url_given:
             self.base_url = options.base_url
         self.model, self.temperature = options.model, options.temperature
@@ -315,6 +318,22 @@ class _Call:
         """What is known of the reply."""
         request_id = None if stream.head is None else stream.head.request_id
         return {"model_name": self.model, "whole": stream.whole, "request_id": request_id}
+
+
+@clears_frames
+def _refusal(construct: Callable[..., None], arguments: Secret[dict[str, Any]]) -> ValidationError | None:
+    """Constructs a model; returns the error if the arguments are refused, without the arguments that pydantic keeps."""
+    try:
+        construct(**arguments.reveal())
+    except ValidationError as error:
+        refused = [
+            InitErrorDetails(
+                type=PydanticCustomError(each["type"], "{said}", {"said": each["msg"]}), loc=each["loc"], input=MASK
+            )
+            for each in error.errors(include_context=False, include_input=False, include_url=False)
+        ]
+        return ValidationError.from_exception_data(error.title, refused, hide_input=True)
+    return None
 
 
 def _revealed(value: Any) -> Any:

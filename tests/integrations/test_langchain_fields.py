@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from langchain_core.caches import InMemoryCache
@@ -193,7 +195,35 @@ def test_a_secret_under_a_wrong_name_or_of_a_wrong_type_is_not_quoted() -> None:
     for fields in wrong:
         with pytest.raises(ValidationError, match=next(iter(fields))) as raised:
             ChatAcytoo(base_url="http://127.0.0.1:1", **fields)
-        assert not [secret for secret in SECRETS if secret in f"{raised.value} {raised.value!r}"]
+        told = f"{raised.value} {raised.value!r} {raised.value.errors()} {raised.value.json()}"
+        assert not [secret for secret in SECRETS if secret in told]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind"),
+    [
+        ({"temperature": 9}, ValidationError),
+        ({"bogus": 1}, ValidationError),
+        ({"passwrd": PASSWORD}, ValidationError),
+        ({"proxy": f"zzz://{PROXY_PASSWORD}"}, ValidationError),
+        ({"payload": [KEY]}, ValidationError),
+        ({"max_tokens": 5}, KeyboardInterrupt),  # while the warning is logged
+    ],
+)
+def test_no_frame_that_a_refused_construction_left_holds_a_secret(
+    wrong: dict[str, Any], kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("acytoo_sdk.integrations.langchain._log.warning", Mock(side_effect=KeyboardInterrupt))
+    secrets: dict[str, Any] = {"api_key": KEY, "password": PASSWORD, "headers": {"x-token": TOKEN}}
+    with pytest.raises(kind) as raised:
+        ChatAcytoo(base_url="http://127.0.0.1:1", **{**secrets, **wrong})
+    left = [frame for _, frame in frames(raised.value, but=__file__)]
+    assert left
+    assert not [frame for frame in left if any(secret in repr(frame.f_locals) for secret in SECRETS)]
+
+
+def test_editors_are_shown_the_fields_as_arguments() -> None:
+    assert {"base_url", "api_key", "timeout", "on_event"} <= set(inspect.signature(ChatAcytoo).parameters)
 
 
 def shown(model: ChatAcytoo) -> list[str]:
