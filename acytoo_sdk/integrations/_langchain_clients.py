@@ -1,4 +1,4 @@
-"""The clients behind one `ChatAcytoo`: made of its fields and remade as those change. Of LangChain, nothing is known."""
+"""The clients behind one `ChatAcytoo`: made of its fields, remade as those change. Of LangChain, nothing is known."""
 
 from __future__ import annotations
 
@@ -21,11 +21,18 @@ class Clients:
         given: what they were made with.
         blocking: for threads.
         asynchronous: for event loops.
+
+    Raises:
+        InvalidRequestError: an argument is not usable, or nobody named a server.
     """
 
     given: Secret[dict[str, Any]] = field(compare=False)
     blocking: Client = field(compare=False)
     asynchronous: AsyncClient = field(compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.blocking.options.base_url_given:
+            raise InvalidRequestError("no server: pass base_url=, or set ACYTOO_BASE_URL")
 
     @classmethod
     def of(cls, given: Secret[dict[str, Any]]) -> Clients:

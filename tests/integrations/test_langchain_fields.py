@@ -81,6 +81,13 @@ def test_a_change_that_is_not_usable_is_refused_at_the_next_call(server: FakeSer
     assert server.requests == []
 
 
+def test_a_copy_without_a_server_is_refused_at_the_next_call(server: FakeServer) -> None:
+    copied = chat(server).model_copy(update={"base_url": None})
+    for _ in range(2):  # nothing of the first call is kept
+        with pytest.raises(InvalidRequestError, match="no server: pass base_url=, or set ACYTOO_BASE_URL"):
+            copied._current_clients()
+
+
 def test_a_cached_reply_is_not_that_of_a_copy(server: FakeServer) -> None:
     model = chat(server, model="tiny", cache=InMemoryCache())
     copied = model.model_copy(update={"model": "other"})
@@ -118,6 +125,7 @@ def test_every_option_of_a_client_is_a_field_with_the_same_default(monkeypatch: 
 
     from acytoo_sdk import Client
 
+    monkeypatch.setenv("ACYTOO_BASE_URL", "http://127.0.0.1:1")
     assert ChatAcytoo()._current_clients().blocking.options == Client().options
     assert ChatAcytoo()._current_clients().asynchronous.options == Client().options
 
@@ -140,7 +148,8 @@ def test_options_reach_the_client(server: FakeServer) -> None:
 
 
 def test_arguments_beat_the_environment_and_the_fields_say_what_is_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (ChatAcytoo().model, ChatAcytoo().temperature, ChatAcytoo().base_url) == ("gpt-3.5-turbo", 0.5, None)
+    model = ChatAcytoo(base_url="http://127.0.0.1:1")
+    assert (model.model, model.temperature, model.api_key) == ("gpt-3.5-turbo", 0.5, None)
     for name, value in (("BASE_URL", "http://127.0.0.1:1/"), ("KEY", KEY), ("PASSWORD", PASSWORD), ("MODEL", "tiny")):
         monkeypatch.setenv(f"ACYTOO_{name}", value)
     model = ChatAcytoo()
@@ -163,6 +172,7 @@ def test_names_that_users_may_know_stand_for_the_same_fields() -> None:
     ("fields", "sentence"),
     [
         ({"base_url": "example.com"}, "base_url must be a str that begins with http:// or https://"),
+        ({"base_url": None, "password": None}, "no server: pass base_url=, or set ACYTOO_BASE_URL"),
         ({"base_url": None, "api_key": KEY}, "and no base_url: pass base_url="),
         ({"temperature": 3}, "temperature must be 0 to 2"),
         ({"temperature": "warm"}, "temperature\n"),
