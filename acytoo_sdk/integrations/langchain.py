@@ -46,6 +46,9 @@ _log = logging.getLogger(__name__)
 _FIELDS = {"key": "api_key"}
 """The options of a client that LangChain has another name for."""
 
+_ALIASES = {**_FIELDS, "model_name": "model"}
+"""The other names of fields that are taken, too."""
+
 _SECRETS = {
     "api_key": "ACYTOO_KEY",
     "password": "ACYTOO_PASSWORD",
@@ -238,6 +241,15 @@ class ChatAcytoo(BaseChatModel):
         options = self._current_clients().blocking.options
         return {"model_name": options.model, "temperature": options.temperature, "base_url": options.base_url}
 
+    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
+        # LangChain asks for them first, and callbacks are told of all of them: what is unknown may be a secret.
+        try:
+            self._check_names([*kwargs])
+        except InvalidRequestError:
+            del kwargs
+            raise
+        return super()._get_invocation_params(stop=stop, **kwargs)
+
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=check_stop("stop", self.stop) if stop is None else stop, **kwargs)
         params.pop("ls_max_tokens", None)  # no limit is in force
@@ -282,13 +294,18 @@ class ChatAcytoo(BaseChatModel):
         retry = retry_of(self.retry, self.max_retries)
         return Secret({name: _revealed(getattr(self, _FIELDS.get(name, name))) for name in OPTIONS} | {"retry": retry})
 
-    def _call(self, messages: list[BaseMessage], stop: object, kwargs: Mapping[str, Any]) -> _Call:
-        for name in kwargs:
+    def _check_names(self, names: Sequence[str]) -> None:
+        """Refuses the arguments that a call does not take."""
+        for name in names:
             if name not in (*_OF_A_CALL, "stream"):
+                known = name != "max_tokens" and _ALIASES.get(name, name) in type(self).model_fields
+                reason = "it is an option of ChatAcytoo" if known else "the endpoint has no place for it"
                 raise InvalidRequestError(
-                    f"ChatAcytoo takes no {name}= in a call: the endpoint has no place for it; a call takes "
-                    f"{', '.join(_OF_A_CALL)} and stop"
+                    f"ChatAcytoo takes no {name}= in a call: {reason}; a call takes {', '.join(_OF_A_CALL)} and stop"
                 )
+
+    def _call(self, messages: list[BaseMessage], stop: object, kwargs: Mapping[str, Any]) -> _Call:
+        self._check_names([*kwargs])
         arguments = {name: kwargs[name] for name in _OF_A_CALL if name in kwargs}
         max_retries, retry = arguments.pop("max_retries", None), arguments.get("retry")
         if max_retries is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.runnables import RunnableConfig
 from langchain_models import KEY, chat, turn_tracing_off
 from loops import on
+from raised_frames import frames
 
 from acytoo_sdk import (
     APIConnectionError,
@@ -52,6 +53,10 @@ class Told(BaseCallbackHandler):
         self.tokens: list[str] = []
         self.errors: list[BaseException] = []
         self.ended: list[Any] = []
+        self.started: list[Any] = []
+
+    def on_chat_model_start(self, serialized: Any, messages: Any, **kwargs: Any) -> None:
+        self.started.append(kwargs)
 
     def on_llm_new_token(self, token: Any, **kwargs: Any) -> None:
         self.tokens.append(token)
@@ -81,6 +86,7 @@ def test_callbacks_are_told_of_each_piece_and_of_the_end(server: FakeServer) -> 
     chat(server, streaming=True).invoke("Hi", config)
     assert "".join(told.tokens) == "You said: Hi (model gpt-3.5-turbo, 1 message)"
     assert [each.generations[0][0].text for each in told.ended] == ["".join(told.tokens)] * 3
+    assert len(told.started) == 3
 
 
 class Manager:
@@ -200,3 +206,39 @@ def test_tools_and_unknown_arguments_of_a_call_are_refused(server: FakeServer) -
     with pytest.raises(InvalidRequestError, match=r"stop\[0\] is an empty str"):
         model.invoke("Hi", stop=[""])
     assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("api_key", "it is an option of ChatAcytoo"),
+        ("key", "it is an option of ChatAcytoo"),
+        ("headers", "it is an option of ChatAcytoo"),
+        ("max_tokens", "the endpoint has no place for it"),
+        ("passwrd", "the endpoint has no place for it"),
+    ],
+)
+def test_an_argument_that_a_call_does_not_take_is_refused_before_a_callback_is_told(
+    name: str, reason: str, server: FakeServer
+) -> None:
+    told = Told()
+    given: dict[str, Any] = {name: KEY}
+    model = chat(server, callbacks=[told])
+
+    async def streamed() -> None:
+        await anext(model.astream("Hi", **given))
+
+    asks: tuple[Callable[[], object], ...] = (
+        lambda: model.invoke("Hi", **given),
+        lambda: [*model.bind(**given).stream("Hi")],
+        lambda: asyncio.run(model.ainvoke("Hi", **given)),
+        lambda: asyncio.run(streamed()),
+        lambda: model.batch(["Hi"], **given),
+    )
+    for ask in asks:
+        with pytest.raises(InvalidRequestError, match=f"takes no {name}= in a call: {reason}; a call takes") as raised:
+            ask()
+        ours = [each for _, each in frames(raised.value, but=__file__) if "acytoo_sdk" in each.f_code.co_filename]
+        assert ours
+        assert not [frame for frame in ours if KEY in repr(frame.f_locals)]
+    assert told.started == told.errors == server.requests == []
