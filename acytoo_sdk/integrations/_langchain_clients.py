@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from secrets import token_bytes
 from typing import Any
 
 from .._async_client import AsyncClient
 from .._checks import type_name
 from .._client import Client
-from .._options import OPTIONS, RetryPolicy, check_retry
+from .._options import OPTIONS, Options, RetryPolicy, check_retry
 from .._secrets import Secret, clears_frames
 from ..errors import InvalidRequestError
+
+_KEY = token_bytes(32)
+"""Of the digests that this process makes."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,19 @@ class Clients:
         if any(OPTIONS[name].of_pool for name in changes):
             return self.of(given)
         return Clients(given, self.blocking.with_options(**changes), self.asynchronous.with_options(**changes))
+
+
+def hidden_key(options: Options) -> str:
+    """The payload's name and, where there are any, a digest of what a cache cannot name: secrets, and a function.
+
+    The digest is of use in this process alone. Whoever finds it in the file of a cache cannot check guesses of a
+    password by it, as its own key is nowhere; another process finds nothing under it.
+    """
+    payload = options.payload if isinstance(options.payload, str) else ""
+    function = "" if payload else options.payload
+    hidden = (options.key.reveal(), options.password.reveal(), options.plain_headers, options.proxy.reveal(), function)
+    digest = blake2b(repr(hidden).encode(), key=_KEY, digest_size=16).hexdigest() if any(hidden) else ""
+    return f"{payload} {digest}"
 
 
 def retry_of(policy: object, max_retries: object) -> RetryPolicy:

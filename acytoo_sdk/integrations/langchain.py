@@ -30,7 +30,7 @@ from .._streams.base import BaseStream
 from ..errors import InvalidRequestError
 from ..events import Listener
 from ..protocol import DEFAULT_MAX_REPLY_BYTES, DEFAULT_PATH, Payload
-from ._langchain_clients import Clients, retry_of
+from ._langchain_clients import Clients, hidden_key, retry_of
 from ._langchain_messages import end_of_reply, piece_of_reply, turns_of, whole_reply
 from ._stop_words import StopWords, async_pieces_before, check_stop, pieces_before
 
@@ -75,6 +75,10 @@ class ChatAcytoo(BaseChatModel):
 
     A model is safe to share between threads and event loops. It keeps its connections for the next call, and so does
     its `model_copy(update=...)`; they close when the last of them is dropped. It pickles, with its secrets in clear.
+
+    A cache keeps the replies of models apart that differ in more than limits and retries. With a key, a password,
+    headers, a proxy or a payload function, one that outlives the process answers no other process: secrets do not
+    leave this one, not even as a digest that could be checked by guessing.
 
     A message's `response_metadata` holds `model_name`, `request_id`, and `whole`: True, or None where the framing
     cannot tell, if the reply is complete; False after a stop word, where the connection was closed. Tokens are not
@@ -241,6 +245,18 @@ class ChatAcytoo(BaseChatModel):
         options = self._current_clients().blocking.options
         return {"model_name": options.model, "temperature": options.temperature, "base_url": options.base_url}
 
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        """What stands for this model in a cache of replies: all that a reply depends on."""
+        options = self._current_clients().blocking.options
+        of_call = {name: value for name, value in kwargs.items() if name not in ("timeout", "retry", "max_retries")}
+        seen = {
+            "class": self.lc_id(),
+            **{name: getattr(options, name) for name in ("base_url", "path", "model", "temperature", "strip_notices")},
+            "stop": self.stop if stop is None else stop,
+            **of_call,
+        }
+        return f"{sorted(seen.items())} {hidden_key(options)}"
+
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
         # LangChain asks for them first, and callbacks are told of all of them: what is unknown may be a secret.
         try:
@@ -273,7 +289,7 @@ class ChatAcytoo(BaseChatModel):
 
     @property
     def _serialized(self) -> dict[str, Any]:
-        """What stands for this model in a cache of replies; LangChain's own stays that of the first call."""
+        """What callbacks are told of this model; LangChain's own stays that of the first call."""
         written: dict[str, Any] = dumpd(self)
         return written
 

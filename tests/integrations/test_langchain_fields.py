@@ -98,6 +98,44 @@ def test_a_cached_reply_is_not_that_of_a_copy(server: FakeServer) -> None:
     assert len(server.requests) == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "other"),
+    [
+        ("api_key", KEY, "another"),
+        ("password", PASSWORD, "another"),
+        ("headers", {"x-token": TOKEN}, {"x-token": "another"}),
+        ("proxy", f"http://user:{PROXY_PASSWORD}@127.0.0.1:9", "http://user:another@127.0.0.1:9"),
+        ("payload", lambda values: {"prompt": values["messages"]}, lambda values: {"text": values["messages"]}),
+        ("path", "/ask", "/tell"),
+        ("stop", ["("], ["["]),
+    ],
+)
+def test_models_that_may_be_answered_differently_do_not_share_cached_replies(
+    name: str, value: Any, other: Any, server: FakeServer
+) -> None:
+    model = chat(server)
+    keys = [model.model_copy(update={name: each})._get_llm_string() for each in (value, other, value)]
+    assert len({*keys, model._get_llm_string()}) == 3
+    assert keys[0] == keys[2]
+    assert not [secret for secret in SECRETS if secret in keys[0]]
+
+
+def test_what_cannot_change_a_reply_does_not_keep_it_from_being_shared(server: FakeServer) -> None:
+    model = chat(server, model="tiny")
+    same = chat(server, model="tiny", timeout=7, max_retries=0, tags=["t"])
+    assert same._get_llm_string(retry=1, temperature=1) == model._get_llm_string(timeout=3, temperature=1)
+
+
+def test_a_cache_on_disk_serves_another_process_where_there_is_no_secret(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = chat(server), chat(server, api_key=KEY)
+    plain, secret = [model._get_llm_string() for model in models]
+    monkeypatch.setattr("acytoo_sdk.integrations._langchain_clients._KEY", b"of another process")
+    assert models[0]._get_llm_string() == plain
+    assert models[1]._get_llm_string() != secret
+
+
 def test_a_model_pickles_with_what_the_environment_said(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACYTOO_BASE_URL", server.url)
     monkeypatch.setenv("ACYTOO_KEY", KEY)
