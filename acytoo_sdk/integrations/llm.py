@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -46,6 +47,8 @@ _WORDS = (
     (r"--base-url", "base_url"),
     (r"--path", "path"),
 )
+# The flags of `llm prompt` that print something else than the reply, which has to be whole for that.
+_WANT_ALL = ("extract", "extract_last", "json_output")
 _NOUNS = {
     "AttachmentPart": "an attachment",
     "ToolCallPart": "a tool call",
@@ -158,7 +161,7 @@ class Acytoo(_Asking, llm.KeyModel):  # type: ignore[misc]
 
         wrapped = Secret(key or "")
         del key
-        with _told_to_llm(shown=stream):
+        with _told_to_llm(streamed=stream):
             client = self.client(Client, wrapped)
             with client.stream(_messages(prompt), **_arguments(prompt.options)) as reply:
                 _tell_model(response, prompt, client)
@@ -186,7 +189,7 @@ class AsyncAcytoo(_Asking, llm.AsyncKeyModel):  # type: ignore[misc]
 
         wrapped = Secret(key or "")
         del key
-        with _told_to_llm(shown=stream):
+        with _told_to_llm(streamed=stream):
             # A command that prints the key may take its time.
             client = await to_thread.run_sync(self.client, AsyncClient, wrapped)
             async with client.stream(_messages(prompt), **_arguments(prompt.options)) as reply:
@@ -246,20 +249,32 @@ def _outcome(reply: BaseStream) -> dict[str, Any]:
 
 
 @contextmanager
-def _told_to_llm(*, shown: bool) -> Iterator[None]:
-    """Has the errors of a call come out as one that `llm` shows in one sentence.
+def _told_to_llm(*, streamed: bool) -> Iterator[None]:
+    """Has the errors of a call come out as one that `llm` shows in one sentence, below what had arrived.
 
     Args:
-        shown: whether the pieces were shown as they came: then the program ends their line first.
+        streamed: whether the pieces were asked for as they come.
     """
     try:
         yield
     except AcytooError as error:
-        if shown and error.partial_text[-1:] not in ("", "\n") and click.get_current_context(silent=True):
-            click.echo()
+        if error.partial_text:
+            _show(error.partial_text, streamed=streamed)
         raise AcytooModelError(_sentence(error)) from error
     except ModuleNotFoundError as error:
         raise AcytooModelError(f"acytoo needs {error.name}: pip install 'acytoo-sdk[llm]'") from error
+
+
+def _show(text: str, *, streamed: bool) -> None:
+    """Prints what is missing of a line that broke off, where it is a command of `llm` that prints replies."""
+    context, program = click.get_current_context(silent=True), sys.modules.get("llm.cli")
+    if context is None or program is None:
+        return
+    prints = context.command is program.prompt
+    if context.command is program.chat or (prints and streamed):  # a chat shows pieces in any case
+        click.echo("", nl=not text.endswith("\n"))
+    elif prints and not any(context.params.get(name) for name in _WANT_ALL):
+        click.echo(text, nl=not text.endswith("\n"))
 
 
 def _sentence(error: AcytooError) -> str:

@@ -288,7 +288,16 @@ def test_the_hint_of_an_unknown_authority_names_the_setting(serve: Callable[...,
 
 
 @pytest.mark.parametrize(
-    ("flags", "printed"), [((), "Hel\n"), (("--async",), "Hel\n"), (("--no-stream",), "")], ids=str
+    ("flags", "printed"),
+    [
+        ((), "Hel\n"),
+        (("--async",), "Hel\n"),
+        (("--no-stream",), "Hel\n"),
+        (("--no-stream", "--async"), "Hel\n"),
+        (("--extract",), ""),  # of a code block, whose end is not there
+        (("--no-stream", "--json"), ""),
+    ],
+    ids=str,
 )
 def test_an_error_after_the_first_piece_comes_below_what_had_arrived(
     flags: tuple[str, ...], printed: str, serve: Callable[..., FakeServer]
@@ -381,6 +390,18 @@ def test_an_error_is_one_of_llm_and_of_click_and_keeps_its_cause(serve: Callable
     assert isinstance(caught.value, click.ClickException)
     assert isinstance(caught.value.__cause__, StreamInterruptedError)
     assert caught.value.__cause__.partial_text == "Hel"
+
+
+def test_nothing_is_printed_into_another_program_that_uses_llm(serve: Callable[..., FakeServer]) -> None:
+    serve(faults=[Fault.cut(after=1)] * 2)
+
+    @click.command()
+    def program() -> None:
+        for options in ({}, {"stream": False}):
+            with pytest.raises(AcytooModelError):
+                llm.get_model("acytoo").prompt("Hi", **options).text()
+
+    assert CliRunner().invoke(program, catch_exceptions=False).output == ""
 
 
 @pytest.mark.parametrize(
@@ -504,10 +525,13 @@ def test_a_chat_shows_replies_as_they_arrive_and_ctrl_c_ends_the_connection(serv
     assert wait_for(lambda: not server.open_connections)
 
 
-def test_an_error_in_a_chat_is_one_sentence_below_what_had_arrived(serve: Callable[..., FakeServer]) -> None:
+@pytest.mark.parametrize("flags", [(), ("--no-stream",)], ids=str)
+def test_an_error_in_a_chat_is_one_sentence_below_what_had_arrived(
+    flags: tuple[str, ...], serve: Callable[..., FakeServer]
+) -> None:
     serve(faults=[Fault.cut(after=1)])
 
-    result = CliRunner().invoke(cli, ["chat", "-m", "acytoo"], input="One\nTwo\n")
+    result = CliRunner().invoke(cli, ["chat", "-m", "acytoo", *flags], input="One\nTwo\n")
 
     assert (result.exit_code, result.stdout.rpartition("> ")[2]) == (1, "One\nHel\n")  # what is typed is shown
     assert result.stderr.startswith("Error: The reply broke off: ")
