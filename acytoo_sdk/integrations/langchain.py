@@ -165,6 +165,23 @@ class ChatAcytoo(BaseChatModel):
             _log.warning("ChatAcytoo does not send max_tokens: the endpoint has no place for it")
         return self
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with other values, which are checked at its next call, on the same connections if that can be.
+
+        Args:
+            update: the new values, under the names that the constructor takes.
+            deep: whether the values that stay are copied, too.
+
+        Raises:
+            InvalidRequestError: there is no such option.
+        """
+        changes = Secret({_ALIASES.get(name, name): value for name, value in (update or {}).items()})
+        del update
+        for name in changes.reveal():
+            if name not in type(self).model_fields:
+                raise InvalidRequestError(f"ChatAcytoo has no option {name!r}")
+        return super().model_copy(update=changes.reveal(), deep=deep)
+
     def bind_tools(self, tools: Sequence[Any], *, tool_choice: str | None = None, **kwargs: Any) -> NoReturn:
         """Refuses: the endpoint streams bare text, and has no place for tools.
 

@@ -81,6 +81,17 @@ def test_a_change_that_is_not_usable_is_refused_at_the_next_call(server: FakeSer
     assert server.requests == []
 
 
+def test_a_copy_takes_the_names_that_the_constructor_takes_and_no_others(server: FakeServer) -> None:
+    copied = chat(server).model_copy(update={"key": KEY, "model_name": "other"})
+    copied.invoke("Hi")
+    assert (asked(server)["key"], asked(server)["model"]) == (KEY, "other")
+
+    with pytest.raises(InvalidRequestError, match="ChatAcytoo has no option 'passwrd'") as raised:
+        chat(server).model_copy(update={"passwrd": PASSWORD})
+    left = [frame for _, frame in frames(raised.value, but=__file__)]
+    assert not [frame for frame in left if PASSWORD in repr(frame.f_locals)]
+
+
 def test_a_copy_without_a_server_is_refused_at_the_next_call(server: FakeServer) -> None:
     copied = chat(server).model_copy(update={"base_url": None})
     for _ in range(2):  # nothing of the first call is kept
