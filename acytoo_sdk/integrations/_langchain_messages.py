@@ -16,6 +16,9 @@ _ROLES: tuple[tuple[type[BaseMessage], str], ...] = (
     (AIMessage, "assistant"),
 )
 
+# The blocks that hold what a model has thought for itself, which is of no use to another one.
+_THOUGHTS = ("reasoning", "reasoning_content", "redacted_thinking", "thinking")
+
 
 def turns_of(messages: Sequence[BaseMessage]) -> list[dict[str, object]]:
     """The messages as the wire has them.
@@ -23,7 +26,8 @@ def turns_of(messages: Sequence[BaseMessage]) -> list[dict[str, object]]:
     Raises:
         InvalidRequestError: the wire has no place for one of them, or for a part of it, which is named.
     """
-    return [_turn(f"messages[{index}]", message) for index, message in enumerate(messages)]
+    turns = [_turn(f"messages[{index}]", message) for index, message in enumerate(messages)]
+    return [turn for turn in turns if turn is not None]
 
 
 def whole_reply(text: str, metadata: dict[str, Any]) -> ChatResult:
@@ -42,13 +46,20 @@ def end_of_reply(metadata: dict[str, Any]) -> ChatGenerationChunk:
     return ChatGenerationChunk(message=message)
 
 
-def _turn(place: str, message: BaseMessage) -> dict[str, object]:
-    if isinstance(message, AIMessage) and (
-        message.tool_calls or message.invalid_tool_calls or message.additional_kwargs.get("function_call")
-    ):
-        raise InvalidRequestError(f"{place} calls a tool: the endpoint knows no tools, and takes text alone")
-    turn: dict[str, object] = {"role": _role(place, message), "content": _text(f"{place}.content", message.content)}
+def _turn(place: str, message: BaseMessage) -> dict[str, object] | None:
+    """A message; None where there is nothing in it but what a model has thought for itself."""
+    content = message.content
+    if isinstance(message, AIMessage):
+        if message.tool_calls or message.invalid_tool_calls or message.additional_kwargs.get("function_call"):
+            raise InvalidRequestError(f"{place} calls a tool: the endpoint knows no tools, and takes text alone")
+        if not isinstance(content, str) and content and all(map(_is_thought, content)):
+            return None
+    turn: dict[str, object] = {"role": _role(place, message), "content": _text(f"{place}.content", message)}
     return turn if message.name is None else {**turn, "name": message.name}
+
+
+def _is_thought(block: str | dict[Any, Any]) -> bool:
+    return not isinstance(block, str) and block.get("type") in _THOUGHTS
 
 
 def _role(place: str, message: BaseMessage) -> str:
@@ -56,14 +67,19 @@ def _role(place: str, message: BaseMessage) -> str:
         if isinstance(message, kind):
             return role
     if isinstance(message, ChatMessage):
+        if message.role in ("tool", "function"):
+            raise InvalidRequestError(
+                f"{place} is a ChatMessage of role {message.role!r}: the endpoint knows no tools, and takes text alone"
+            )
         return message.role
     raise InvalidRequestError(
         f"{place} is a {type(message).__name__}: the endpoint takes system, human and AI messages, and ChatMessage"
     )
 
 
-def _text(place: str, content: str | list[Any]) -> str:
+def _text(place: str, message: BaseMessage) -> str:
     """A message's content, its blocks of text joined."""
+    content = message.content
     if isinstance(content, str):
         return content
     texts: list[str] = []
@@ -72,7 +88,7 @@ def _text(place: str, content: str | list[Any]) -> str:
             texts.append(block)
         elif block.get("type") == "text" and isinstance(block.get("text"), str):
             texts.append(block["text"])
-        else:
+        elif not (isinstance(message, AIMessage) and _is_thought(block)):
             raise InvalidRequestError(
                 f"{place}[{index}] is a block of type {block.get('type')!r}: the endpoint takes text alone"
             )

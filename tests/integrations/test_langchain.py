@@ -80,6 +80,24 @@ def test_messages_become_those_of_the_wire(server: FakeServer) -> None:
     }
 
 
+def test_what_another_model_has_thought_is_not_sent(server: FakeServer) -> None:
+    thoughts: list[str | dict[str, Any]] = [
+        {"type": "reasoning", "reasoning": "Hm"},
+        {"type": "thinking", "thinking": "Hm", "signature": "x"},
+        {"type": "redacted_thinking", "data": "x"},
+        {"type": "reasoning_content", "reasoning_content": {"text": "Hm"}},
+    ]
+    chat(server).invoke(
+        [
+            HumanMessage("Look"),
+            AIMessage([*thoughts, {"type": "text", "text": "I see"}]),
+            AIMessage(thoughts),
+            HumanMessage("Hi"),
+        ]
+    )
+    assert [each["content"] for each in asked(server)["messages"]] == ["Look", "I see", "Hi"]
+
+
 def test_a_reply_says_which_model_and_request_it_is_of_and_whether_it_is_whole(server: FakeServer) -> None:
     model = chat(server, model="tiny")
     message = model.invoke("Hi")

@@ -182,6 +182,15 @@ def test_with_retry_and_with_fallbacks_know_them() -> None:
             r"messages\[1\] calls a tool: the endpoint knows no tools",
         ),
         (AIMessage("", additional_kwargs={"function_call": {"name": "add"}}), r"messages\[1\] calls a tool"),
+        (
+            ChatMessage(content="4", role="tool"),
+            r"messages\[1\] is a ChatMessage of role 'tool': the endpoint knows no tools",
+        ),
+        (ChatMessage(content="4", role="function"), r"messages\[1\] is a ChatMessage of role 'function'"),
+        (
+            HumanMessage([{"type": "thinking", "thinking": "Hm"}]),
+            r"messages\[1\].content\[0\] is a block of type 'thinking'",
+        ),
         (ChatMessage(content="Hi", role="pirate"), r"messages\[1\].role must be one of"),
     ],
 )
