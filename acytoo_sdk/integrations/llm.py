@@ -26,7 +26,7 @@ except ModuleNotFoundError as error:
         raise
     raise ModuleNotFoundError(
         "acytoo_sdk.integrations.llm needs llm: pip install 'acytoo-sdk[llm]'", name=error.name
-    ) from error
+    ) from None
 
 if TYPE_CHECKING:
     from .._secrets import Secret

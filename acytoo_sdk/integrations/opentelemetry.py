@@ -31,7 +31,7 @@ except ModuleNotFoundError as error:
         raise
     raise ModuleNotFoundError(
         "AcytooInstrumentor needs OpenTelemetry: pip install 'acytoo-sdk[otel]'", name=error.name
-    ) from error
+    ) from None
 
 _OPERATION = "chat"
 _SECONDS = tuple(0.01 * 2**power for power in range(14))  # the boundaries that the conventions give

@@ -39,7 +39,7 @@ class RayExecutor(Executor):
         except ModuleNotFoundError as error:
             if error.name != "ray":
                 raise
-            raise ModuleNotFoundError("RayExecutor needs Ray: pip install 'acytoo-sdk[ray]'", name="ray") from error
+            raise ModuleNotFoundError("RayExecutor needs Ray: pip install 'acytoo-sdk[ray]'", name="ray") from None
         self._ray = ray
         self._task = ray.remote(**options)(_run) if options else ray.remote(_run)
         self._futures: set[Future[Any]] = set()

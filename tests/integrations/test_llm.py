@@ -472,7 +472,7 @@ def test_without_llm_the_import_names_what_brings_it(monkeypatch: pytest.MonkeyP
     with pytest.raises(ModuleNotFoundError, match=r"needs llm: pip install 'acytoo-sdk\[llm\]'") as caught:
         importlib.import_module("acytoo_sdk.integrations.llm")
 
-    assert caught.value.name == "llm"
+    assert (caught.value.name, caught.value.__cause__) == ("llm", None)
 
 
 def test_without_what_reads_the_settings_a_prompt_names_what_brings_it(

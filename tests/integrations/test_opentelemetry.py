@@ -299,5 +299,7 @@ def test_without_the_extra_one_sentence_says_what_to_install(monkeypatch: pytest
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     monkeypatch.delitem(sys.modules, "acytoo_sdk.integrations.opentelemetry")
-    with pytest.raises(ModuleNotFoundError, match=r"^AcytooInstrumentor needs .*: pip install 'acytoo-sdk\[otel\]'$"):
+    sentence = r"^AcytooInstrumentor needs .*: pip install 'acytoo-sdk\[otel\]'$"
+    with pytest.raises(ModuleNotFoundError, match=sentence) as raised:
         importlib.import_module("acytoo_sdk.integrations.opentelemetry")
+    assert raised.value.__cause__ is None

@@ -146,5 +146,6 @@ def test_shutdown_may_cancel_or_leave_what_runs(ray: Ray) -> None:
 
 def test_without_ray_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ModuleNotFoundError, match=r"RayExecutor needs Ray: pip install 'acytoo-sdk\[ray\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"RayExecutor needs Ray: pip install 'acytoo-sdk\[ray\]'") as raised:
         RayExecutor()
+    assert raised.value.__cause__ is None
