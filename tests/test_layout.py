@@ -37,7 +37,8 @@ ORDER = """
     testing._wire  testing._gate  testing._faults  testing._answers  testing._connection  testing._server  testing
     provider  _templates  notebook
     integrations  integrations.ray  integrations.opentelemetry
-    integrations._stop_words  integrations._langchain_clients  integrations._langchain_messages  integrations.langchain
+    integrations._stop_words  integrations._langchain_clients  integrations._langchain_fields
+    integrations._langchain_messages  integrations.langchain
     server.settings  server.failures  server.surrogates  server.wire  server.access
     server.sse  server.error_objects  server.chunks  server.completions
     server.alarm  server.upstream  server.offline  server.log  server.endings  server.listener  server.app
@@ -88,8 +89,8 @@ DOORS = {
     "llm": {"integrations.llm"},
     "langchain_core": {"integrations.langchain", "integrations._langchain_messages"},
     # LangChain's models are its models, and the options of a model of llm's.
-    "pydantic": {"integrations.langchain", "integrations.llm"},
-    "pydantic_core": {"integrations.langchain"},
+    "pydantic": {"integrations.langchain", "integrations._langchain_fields", "integrations.llm"},
+    "pydantic_core": {"integrations.langchain", "integrations._langchain_fields"},
     "IPython": {"_display.output", "notebook"},  # what a notebook shows, and what is typed there
 }
 # Of use to a type checker only; never imported when the package runs.

@@ -6,7 +6,7 @@ Its fields are a client's options. Of the wire, nothing is known here: each call
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from ssl import SSLContext
@@ -15,22 +15,23 @@ from typing import TYPE_CHECKING, Any, NoReturn
 try:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.load import dumpd
-    from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, model_validator
-    from pydantic_core import InitErrorDetails, PydanticCustomError
+    from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+    from pydantic_core import PydanticCustomError
 except ModuleNotFoundError as missing:
     if (missing.name or "").partition(".")[0] not in ("langchain_core", "pydantic", "pydantic_core"):
         raise
     sentence = "ChatAcytoo needs LangChain: pip install 'acytoo-sdk[langchain]'"
-    raise ModuleNotFoundError(sentence, name=missing.name) from missing
+    raise ModuleNotFoundError(sentence, name=missing.name) from None
 
 from .._checks import StrPath
 from .._options import OPTIONS, RetryPolicy, Timeout
-from .._secrets import MASK, Secret, clears_frames
+from .._secrets import Secret
 from .._streams.base import BaseStream
 from ..errors import InvalidRequestError
 from ..events import Listener
 from ..protocol import DEFAULT_MAX_REPLY_BYTES, DEFAULT_PATH, Payload
 from ._langchain_clients import Clients, hidden_key, retry_of
+from ._langchain_fields import ALIASES, FIELDS, SECRETS, refusal, revealed, shown
 from ._langchain_messages import end_of_reply, piece_of_reply, turns_of, whole_reply
 from ._stop_words import StopWords, async_pieces_before, check_stop, pieces_before
 
@@ -42,20 +43,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _log = logging.getLogger(__name__)
-
-_FIELDS = {"key": "api_key"}
-"""The options of a client that LangChain has another name for."""
-
-_ALIASES = {**_FIELDS, "model_name": "model"}
-"""The other names of fields that are taken, too."""
-
-_SECRETS = {
-    "api_key": "ACYTOO_KEY",
-    "password": "ACYTOO_PASSWORD",
-    "headers": "ACYTOO_HEADERS",
-    "proxy": "ACYTOO_PROXY",
-}
-"""The fields that are never shown, and what stands for them where LangChain writes a model down."""
 
 _OF_A_CALL = ("model", "temperature", "timeout", "retry", "max_retries")
 """What a call may be given; LangChain's own `stream=` is read by LangChain."""
@@ -142,7 +129,7 @@ class ChatAcytoo(BaseChatModel):
             # LangChain and pydantic hold the arguments in frames of their own, which must not be left in a traceback.
             arguments = Secret(given)
             del given
-            refused = _refusal(super().__init__, arguments)
+            refused = refusal(super().__init__, arguments)
             if refused is not None:
                 raise refused
 
@@ -175,7 +162,7 @@ class ChatAcytoo(BaseChatModel):
         Raises:
             InvalidRequestError: there is no such option.
         """
-        changes = Secret({_ALIASES.get(name, name): value for name, value in (update or {}).items()})
+        changes = Secret({ALIASES.get(name, name): value for name, value in (update or {}).items()})
         del update
         for name in changes.reveal():
             if name not in type(self).model_fields:
@@ -194,6 +181,22 @@ class ChatAcytoo(BaseChatModel):
             NotImplementedError: always.
         """
         raise NotImplementedError("ChatAcytoo cannot bind tools: the endpoint streams bare text, and knows no tools")
+
+    def with_structured_output(self, schema: Any, *, include_raw: bool = False, **kwargs: Any) -> NoReturn:
+        """Refuses: it would be made of tools.
+
+        Args:
+            schema: any.
+            include_raw: any.
+            kwargs: any.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(
+            "ChatAcytoo has no structured output: the endpoint streams bare text; ask for JSON in the prompt, and put "
+            "a parser after the model, as `model | JsonOutputParser()`"
+        )
 
     def _generate(
         self,
@@ -296,13 +299,14 @@ class ChatAcytoo(BaseChatModel):
     @property
     def lc_secrets(self) -> dict[str, str]:
         """The fields that are secrets, and the names that stand for them where a model is written down."""
-        return _SECRETS
+        return SECRETS
 
     @property
     def lc_attributes(self) -> dict[str, Any]:
-        """Limits and retries as JSON holds them, where a model is written down; they are read back."""
+        """Limits and retries as JSON holds them, which are read back, and the address without credentials."""
         limits = {"timeout": self.timeout, "retry": self.retry}
-        return {name: asdict(value) for name, value in limits.items() if isinstance(value, Timeout | RetryPolicy)}
+        as_json = {name: asdict(value) for name, value in limits.items() if isinstance(value, Timeout | RetryPolicy)}
+        return as_json | {"base_url": shown("base_url", self.base_url)}
 
     @property
     def _serialized(self) -> dict[str, Any]:
@@ -311,8 +315,7 @@ class ChatAcytoo(BaseChatModel):
         return written
 
     def __repr_args__(self) -> Any:
-        # A field that was set without a check is no SecretStr.
-        return [(name, SecretStr(MASK) if name in _SECRETS else value) for name, value in super().__repr_args__()]
+        return [(name, shown(name, value)) for name, value in super().__repr_args__()]
 
     def _current_clients(self) -> Clients:
         """Those of the fields as they are now: LangChain, and `model_copy(update=...)`, set them without a word."""
@@ -325,13 +328,13 @@ class ChatAcytoo(BaseChatModel):
     def _given(self) -> Secret[dict[str, Any]]:
         """The arguments of a client."""
         retry = retry_of(self.retry, self.max_retries)
-        return Secret({name: _revealed(getattr(self, _FIELDS.get(name, name))) for name in OPTIONS} | {"retry": retry})
+        return Secret({name: revealed(getattr(self, FIELDS.get(name, name))) for name in OPTIONS} | {"retry": retry})
 
     def _check_names(self, names: Sequence[str]) -> None:
         """Refuses the arguments that a call does not take."""
         for name in names:
             if name not in (*_OF_A_CALL, "stream"):
-                known = name != "max_tokens" and _ALIASES.get(name, name) in type(self).model_fields
+                known = name != "max_tokens" and ALIASES.get(name, name) in type(self).model_fields
                 reason = "it is an option of ChatAcytoo" if known else "the endpoint has no place for it"
                 raise InvalidRequestError(
                     f"ChatAcytoo takes no {name}= in a call: {reason}; a call takes {', '.join(_OF_A_CALL)} and stop"
@@ -368,28 +371,3 @@ class _Call:
         """What is known of the reply."""
         request_id = None if stream.head is None else stream.head.request_id
         return {"model_name": self.model, "whole": stream.whole, "request_id": request_id}
-
-
-@clears_frames
-def _refusal(construct: Callable[..., None], arguments: Secret[dict[str, Any]]) -> ValidationError | None:
-    """Constructs a model; returns the error if the arguments are refused, without the arguments that pydantic keeps."""
-    try:
-        construct(**arguments.reveal())
-    except ValidationError as error:
-        refused = [
-            InitErrorDetails(
-                type=PydanticCustomError(each["type"], "{said}", {"said": each["msg"]}), loc=each["loc"], input=MASK
-            )
-            for each in error.errors(include_context=False, include_input=False, include_url=False)
-        ]
-        return ValidationError.from_exception_data(error.title, refused, hide_input=True)
-    return None
-
-
-def _revealed(value: Any) -> Any:
-    """A field's value as a client takes it."""
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    if isinstance(value, Mapping):
-        return {name: _revealed(each) for name, each in value.items()}
-    return value

@@ -308,6 +308,10 @@ def test_nothing_that_is_told_of_a_model_holds_a_secret(server: FakeServer) -> N
     told = f"{copied!r} {copied} {dumps(copied)} {copied.asdict()} {copied._serialized}"
     assert not [secret for secret in SECRETS if secret in told]
 
+    copied = chat(server).model_copy(update={"base_url": f"http://user:{PASSWORD}@127.0.0.1:9/v1"})
+    assert "'http://127.0.0.1:9/v1'" in repr(copied)
+    assert PASSWORD not in f"{copied!r} {copied} {dumps(copied)} {copied._serialized}"
+
 
 def test_no_frame_of_the_package_that_an_error_left_holds_a_secret(server: FakeServer) -> None:
     server.status = 401
@@ -344,7 +348,7 @@ sys.modules["langchain_core"] = None
 try:
     import acytoo_sdk.integrations.langchain
 except ModuleNotFoundError as error:
-    print(error)
+    print(error, error.__cause__)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
-    assert done.stdout == "ChatAcytoo needs LangChain: pip install 'acytoo-sdk[langchain]'\n"
+    assert done.stdout == "ChatAcytoo needs LangChain: pip install 'acytoo-sdk[langchain]' None\n"
