@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 try:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.load import dumpd
-    from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+    from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
     from pydantic_core import PydanticCustomError
 except ModuleNotFoundError as missing:
     if (missing.name or "").partition(".")[0] not in ("langchain_core", "pydantic", "pydantic_core"):
@@ -67,12 +67,17 @@ class ChatAcytoo(BaseChatModel):
     headers, a proxy or a payload function, one that outlives the process answers no other process: secrets do not
     leave this one, not even as a digest that could be checked by guessing.
 
+    `dumps` of `langchain_core.load` writes a model down without its secrets, and this call makes one of it again:
+    `loads(text, allowed_objects=[ChatAcytoo], valid_namespaces=["acytoo_sdk"], secrets_map={"ACYTOO_KEY": key})`.
+    `ACYTOO_PASSWORD`, `ACYTOO_PROXY`, and `ACYTOO_HEADERS`, a dict, are read from that map in the same way; headers
+    that are not in it are left out without a word. A payload function or an `SSLContext` is not read back.
+
     A message's `response_metadata` holds `model_name`, `request_id`, and `whole`: True, or None where the framing
     cannot tell, if the reply is complete; False after a stop word, where the connection was closed. Tokens are not
     counted: the endpoint does not tell how many there are.
 
     Args:
-        base_url: scheme, host and maybe a path of your server; `ACYTOO_BASE_URL`.
+        base_url: scheme, host and maybe a path of your server; `ACYTOO_BASE_URL`. One of the two has to be there.
         model: the model's name; `ACYTOO_MODEL`, else "gpt-3.5-turbo".
         api_key: the service's key; `ACYTOO_KEY`. Never shown.
         password: the service's password; `ACYTOO_PASSWORD`. Never shown.
@@ -132,6 +137,14 @@ class ChatAcytoo(BaseChatModel):
             refused = refusal(super().__init__, arguments)
             if refused is not None:
                 raise refused
+
+    @field_validator("temperature", "timeout", "max_retries", "max_tokens", "retry", "max_reply_bytes", mode="before")
+    @classmethod
+    def _check_number(cls, value: object) -> object:
+        """Refuses what pydantic would take for 0 or 1."""
+        if isinstance(value, bool):
+            raise PydanticCustomError("number", "must be a number, not bool")
+        return value
 
     @model_validator(mode="after")
     def _check(self) -> Self:
