@@ -37,8 +37,8 @@ ORDER = """
     testing._wire  testing._gate  testing._faults  testing._answers  testing._connection  testing._server  testing
     provider  _templates  notebook
     integrations  integrations.ray  integrations.opentelemetry
-    integrations._stop_words  integrations._langchain_clients  integrations._langchain_fields
-    integrations._langchain_messages  integrations.langchain
+    integrations.langchain.stop_words  integrations.langchain.fields  integrations.langchain.messages
+    integrations.langchain.clients  integrations.langchain
     server.settings  server.failures  server.surrogates  server.wire  server.access
     server.sse  server.error_objects  server.chunks  server.completions
     server.alarm  server.upstream  server.offline  server.log  server.endings  server.listener  server.app
@@ -87,10 +87,10 @@ DOORS = {
     "ray": {"integrations.ray"},
     "opentelemetry": {"integrations.opentelemetry"},
     "llm": {"integrations.llm"},
-    "langchain_core": {"integrations.langchain", "integrations._langchain_messages"},
+    "langchain_core": {"integrations.langchain", "integrations.langchain.messages"},
     # LangChain's models are its models, and the options of a model of llm's.
-    "pydantic": {"integrations.langchain", "integrations._langchain_fields", "integrations.llm"},
-    "pydantic_core": {"integrations.langchain", "integrations._langchain_fields"},
+    "pydantic": {"integrations.langchain", "integrations.langchain.fields", "integrations.llm"},
+    "pydantic_core": {"integrations.langchain", "integrations.langchain.fields"},
     "IPython": {"_display.output", "notebook"},  # what a notebook shows, and what is typed there
 }
 # Of use to a type checker only; never imported when the package runs.

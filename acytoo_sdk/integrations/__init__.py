@@ -1,4 +1,4 @@
-"""What connects the package to frameworks and engines: one file each, which imports it where it is used.
+"""What connects the package to frameworks and engines: a file or a folder each, imported only when asked for.
 
 What takes no more than ten lines needs no file, and stands here. `ACYTOO_BASE_URL` names the server to the clients
 below, and `ACYTOO_KEY` the key.

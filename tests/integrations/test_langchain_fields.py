@@ -142,7 +142,7 @@ def test_a_cache_on_disk_serves_another_process_where_there_is_no_secret(
 ) -> None:
     models = chat(server), chat(server, api_key=KEY)
     plain, secret = [model._get_llm_string() for model in models]
-    monkeypatch.setattr("acytoo_sdk.integrations._langchain_clients._KEY", b"of another process")
+    monkeypatch.setattr("acytoo_sdk.integrations.langchain.clients._KEY", b"of another process")
     assert models[0]._get_llm_string() == plain
     assert models[1]._get_llm_string() != secret
 

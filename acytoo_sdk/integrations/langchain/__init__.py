@@ -23,17 +23,17 @@ except ModuleNotFoundError as missing:
     sentence = "ChatAcytoo needs LangChain: pip install 'acytoo-sdk[langchain]'"
     raise ModuleNotFoundError(sentence, name=missing.name) from None
 
-from .._checks import StrPath
-from .._options import OPTIONS, RetryPolicy, Timeout
-from .._secrets import Secret
-from .._streams.base import BaseStream
-from ..errors import InvalidRequestError
-from ..events import Listener
-from ..protocol import DEFAULT_MAX_REPLY_BYTES, DEFAULT_PATH, Payload
-from ._langchain_clients import Clients, hidden_key, retry_of
-from ._langchain_fields import ALIASES, FIELDS, SECRETS, refusal, revealed, shown
-from ._langchain_messages import end_of_reply, piece_of_reply, turns_of, whole_reply
-from ._stop_words import StopWords, async_pieces_before, check_stop, pieces_before
+from ..._checks import StrPath
+from ..._options import OPTIONS, RetryPolicy, Timeout
+from ..._secrets import Secret
+from ..._streams.base import BaseStream
+from ...errors import InvalidRequestError
+from ...events import Listener
+from ...protocol import DEFAULT_MAX_REPLY_BYTES, DEFAULT_PATH, Payload
+from .clients import Clients, hidden_key, retry_of
+from .fields import ALIASES, FIELDS, SECRETS, refusal, revealed, shown
+from .messages import end_of_reply, piece_of_reply, turns_of, whole_reply
+from .stop_words import StopWords, async_pieces_before, check_stop, pieces_before
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Sequence
 
-from .._checks import check_text, type_name
-from .._streams.async_stream import AsyncStream
-from .._streams.stream import Stream
-from ..errors import AcytooError, InvalidRequestError
+from ..._checks import check_text, type_name
+from ..._streams.async_stream import AsyncStream
+from ..._streams.stream import Stream
+from ...errors import AcytooError, InvalidRequestError
 
 
 def check_stop(name: str, value: object) -> list[str]:

@@ -7,12 +7,12 @@ from hashlib import blake2b
 from secrets import token_bytes
 from typing import Any
 
-from .._async_client import AsyncClient
-from .._checks import type_name
-from .._client import Client
-from .._options import OPTIONS, Options, RetryPolicy, check_retry
-from .._secrets import Secret, clears_frames
-from ..errors import InvalidRequestError
+from ..._async_client import AsyncClient
+from ..._checks import type_name
+from ..._client import Client
+from ..._options import OPTIONS, Options, RetryPolicy, check_retry
+from ..._secrets import Secret, clears_frames
+from ...errors import InvalidRequestError
 
 _KEY = token_bytes(32)
 """Of the digests that this process makes."""

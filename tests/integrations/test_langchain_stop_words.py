@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acytoo_sdk import InvalidRequestError
-from acytoo_sdk.integrations._stop_words import StopWords, check_stop
+from acytoo_sdk.integrations.langchain.stop_words import StopWords, check_stop
 
 # Of few letters, so that words begin, overlap and repeat themselves all the time.
 TEXTS = st.text("ab\n", max_size=12)

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from .._secrets import MASK, Secret, clears_frames, without_credentials
+from ..._secrets import MASK, Secret, clears_frames, without_credentials
 
 FIELDS = {"key": "api_key"}
 """The options of a client that LangChain has another name for."""
