@@ -634,6 +634,7 @@ def test_what_happens_while_a_listener_is_told_is_told_afterwards(flavour: str, 
     assert heard.end.outcome == "cancelled"
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a socket that nobody closed
 def test_an_interrupt_at_the_end_of_a_call_does_not_hide_it(server: FakeServer) -> None:
     """Ctrl-C between the end of a reply and its telling, at any bytecode of the call."""
     hidden = []
