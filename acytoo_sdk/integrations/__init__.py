@@ -79,6 +79,8 @@ Streamlit: a chat; a reply that broke is shown as far as it came, and does not e
         except AcytooError as error:
             st.error(str(error))
 
+An `AsyncStream` is handed to `st.write_stream` as `(piece async for piece in stream)`.
+
 Textual: a chat in the terminal; a new question ends the reply to the one before.
 
     from textual import work
