@@ -61,6 +61,7 @@ class Plan:
         pause: of the servers, in seconds.
         max_streams: of the async client.
         forks: whether the main thread forks now and then.
+        listens: whether somebody listens to the events of calls.
     """
 
     seed: int
@@ -76,6 +77,7 @@ class Plan:
     pause: float
     max_streams: int
     forks: bool
+    listens: bool
 
     @staticmethod
     def from_seed(seed: int) -> Plan:
@@ -97,6 +99,7 @@ class Plan:
             pause=draw.choice((0, 0.0005, 0.002)),
             max_streams=draw.choice((3, 100)),
             forks=draw.random() < 0.4,
+            listens=draw.random() < 0.5,
         )
 
     def servers(self, tls: ssl.SSLContext) -> tuple[FakeServer, FakeServer]:
@@ -112,7 +115,7 @@ class Plan:
     def __str__(self) -> str:
         main = self.loop if self.main == "async" else f"blocking, {self.loop} in a thread"
         signals = f"{'/'.join(self.handlers)} ({self.kind.__name__}) in {self.gap * 1000:g} ms"
-        extras = ("tls " if self.tls else "") + ("forks" if self.forks else "")
+        extras = ("tls " if self.tls else "") + ("forks " if self.forks else "") + ("heard" if self.listens else "")
         return (
             f"seed {self.seed}: {main}; {signals}; gc {self.thresholds}; switch {self.switch:g}; "
             f"{'+'.join(self.framings)} {self.pause:g} s; {self.max_streams} streams {extras}"

@@ -20,6 +20,7 @@ import anyio
 
 from acytoo_sdk import AsyncClient, Client, RetryPolicy, Timeout
 
+from .hearing import Hearing
 from .interference import Exposed, Meddler, Signals, meddle_in_loop
 from .judge import Judge, Leftovers
 from .plan import Plan
@@ -61,10 +62,14 @@ class Round:
         thresholds, switch = gc.get_threshold(), sys.getswitchinterval()
         gc.set_threshold(*self._plan.thresholds)
         sys.setswitchinterval(self._plan.switch)
+        hearing = Hearing() if self._plan.listens else None
         self._interfere()
         gc.set_threshold(*thresholds)
         sys.setswitchinterval(switch)
         leftovers.check(self._judge)
+        if hearing is not None:
+            hearing.end()
+            hearing.check(self._judge, interrupted="raise" in self._plan.handlers)
         return {"counts": self._judge.counts, "faults": self._judge.faults}
 
     def _warm_up(self) -> None:
