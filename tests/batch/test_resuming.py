@@ -344,6 +344,7 @@ def test_what_had_arrived_is_kept_when_the_loop_is_left(
     batch = client.map(["one", "two", "three", "four"], journal=path, ordered=False, concurrency=4)
     gate.release(1)
     for _ in batch:
+        server.wait_until(lambda: len(server.requests) == 4)
         gate.release(2)
         wait_until(lambda: len([task for task in batch._run._unwritten if task.outcome is not None]) == 2)
         break
