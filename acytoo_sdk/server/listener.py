@@ -59,9 +59,7 @@ class Listener(web.Server):
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """Takes one more; whoever was idle for the longest time makes room."""
         super().connection_made(handler, transport)
-        self._idle[handler] = transport
-        if len(self._idle) > self._most_idle:
-            self._idle.pop(next(iter(self._idle))).abort()
+        self._note_idle(handler, transport)
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         """One is gone."""
@@ -78,7 +76,7 @@ class Listener(web.Server):
             yield
         finally:
             if handler in self._busy:
-                self._idle[handler] = self._busy.pop(handler)
+                self._note_idle(handler, self._busy.pop(handler))
 
     def close_idle(self) -> None:
         """Ends every connection: now, or with the reply that is on its way."""
@@ -95,6 +93,11 @@ class Listener(web.Server):
             await asyncio.sleep(_LOOK_SECONDS)
         for transport in (*self._idle.values(), *self._busy.values()):
             transport.abort()
+
+    def _note_idle(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        self._idle[handler] = transport
+        if len(self._idle) > self._most_idle:
+            self._idle.pop(next(iter(self._idle))).abort()
 
 
 class _Connection(web.RequestHandler):

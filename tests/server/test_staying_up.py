@@ -334,6 +334,7 @@ def test_longest_idle_connection_makes_room_and_busy_ones_do_not(monkeypatch: py
         assert idle[3].ask(head("GET", "/healthz")).status == 200
         gate.set()
         assert busy.read_chunk(reply) == b""
+        assert idle[1].is_closed()  # for the one that was busy
 
 
 def test_connection_that_was_used_a_moment_ago_is_not_the_longest_idle_one(monkeypatch: pytest.MonkeyPatch) -> None:
