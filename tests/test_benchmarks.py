@@ -11,8 +11,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from benchmarks import report
 from benchmarks.batches import BATCHES
-from benchmarks.server import STAMP, running
+from benchmarks.contest import Measure, Row, play
+from benchmarks.server import STAMP, Served, running
 from benchmarks.streams import Figures, TooSlowError, streams_async
 from benchmarks.worker import Worker
 
@@ -20,10 +22,10 @@ ROOT = Path(__file__).parent.parent
 _PIECE = "0" * STAMP
 
 
-def test_a_quick_run_shows_each_contender_and_the_bars() -> None:
+def test_a_quick_run_shows_each_contender_and_the_bars_and_keeps_what_it_shows(tmp_path: Path) -> None:
     only = ["--only", "pieces", "--only", "delay-length", "--only", "import"]
     run = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks", "--quick", *only],
+        [sys.executable, "-m", "tests.benchmarks", "--quick", "--json", str(tmp_path / "kept.json"), *only],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -36,6 +38,19 @@ def test_a_quick_run_shows_each_contender_and_the_bars() -> None:
     for contender in (" acytoo ", " acytoo async ", " requests ", " read1 ", " socket ", " import acytoo_sdk "):
         assert any(contender in line for line in lines), contender
     assert any(line.endswith(("reached", "FAILED")) for line in lines)
+    kept = report.read(tmp_path / "kept.json")
+    assert [line.title for line in kept.lines] == [line[:47].strip() for line in lines if not line.startswith("(")]
+    assert {line.row for line in kept.lines} >= {"pieces", "delay-length", "import"}
+    assert kept.conditions.quick
+
+
+def test_each_turn_is_told_with_the_rounds_that_are_done() -> None:
+    turns: list[tuple[str, int]] = []
+    row = Row("nothing", ("pass", "0"), 9, (Measure("wall", "nothing", "s"),), warmups=1)
+    nowhere = Served("", "", "")
+    assert len([*play(row, nowhere, quick=True, playing=lambda *turn: turns.append(turn))]) == 2
+    assert turns == [("pass", 0), ("0", 0), ("pass", 1), ("0", 1)]
+    assert row.all_rounds(quick=True) == 2
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ class Measure:
         scale: from what a round returns to the unit.
         absolute: the bar for the figure itself, in its unit.
         bars: by contender, the bar for the ratio of our figure to theirs.
+        more_is_better: of the figure, and so of the ratio. Bars are for measures of which less is better.
     """
 
     figure: str
@@ -48,6 +49,7 @@ class Measure:
     scale: float = 1.0
     absolute: Bar | None = None
     bars: dict[str, Bar] = field(default_factory=dict)
+    more_is_better: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,19 @@ class Row:
     warmups: int = 0
     tls: bool = False
 
+    def all_rounds(self, *, quick: bool) -> int:
+        """How many rounds are played, those that do not count among them."""
+        return self.warmups + (1 if quick else self.rounds)
+
 
 @dataclass(frozen=True)
 class Line:
     """One line of the table: a figure, and what it is compared with.
 
     Attributes:
+        row: its name.
         title: of the measure.
+        ours: the contender that is this package.
         contender: whose figure it is.
         figure: the median of the rounds.
         unit: of the figure.
@@ -90,9 +98,12 @@ class Line:
         compared: our ratio to this contender, or our own figure; None where there is no more than the figure.
         spread: the lowest and the highest of the rounds, of `compared`, or, where that is None, of the figure.
         bar: for `compared`.
+        more_is_better: of the figure.
     """
 
+    row: str
     title: str
+    ours: str
     contender: str
     figure: float
     unit: str
@@ -100,6 +111,12 @@ class Line:
     compared: float | None
     spread: tuple[float, float]
     bar: Bar | None
+    more_is_better: bool = False
+
+    @property
+    def is_ratio(self) -> bool:
+        """Whether `compared` is a ratio, and not our own figure."""
+        return self.compared is not None and self.contender != self.ours
 
     @property
     def verdict(self) -> str:
@@ -113,8 +130,15 @@ class Line:
         return "reached"
 
 
-def play(row: Row, served: Served, *, quick: bool) -> Iterator[Line | str]:
-    """Plays a row; yields its lines, and a sentence for each contender that is missing."""
+def play(row: Row, served: Served, *, quick: bool, playing: Callable[[str, int], None]) -> Iterator[Line | str]:
+    """Plays a row; yields its lines, and a sentence for each contender that is missing.
+
+    Args:
+        row: what is played.
+        served: the server.
+        quick: whether one round counts, instead of the row's number of them.
+        playing: told, before each contender's turn, the contender and how many rounds of the row are done.
+    """
     if row.tls and not served.tls_url:
         yield f"{row.name} is left out: trustme is not installed"
         return
@@ -127,8 +151,9 @@ def play(row: Row, served: Served, *, quick: bool) -> Iterator[Line | str]:
             else:
                 contenders[name] = partial(_interpret, name)
         results: dict[str, list[Figures]] = {name: [] for name in contenders}
-        for number in range(row.warmups + (1 if quick else row.rounds)):
+        for number in range(row.all_rounds(quick=quick)):
             for name in list(contenders):
+                playing(name, number)
                 try:
                     figures = contenders[name]()
                 except LeftOutError as why:
@@ -142,7 +167,7 @@ def play(row: Row, served: Served, *, quick: bool) -> Iterator[Line | str]:
                 if number >= row.warmups:
                     results[name].append(figures)
     for measure in row.measures:
-        yield from _lines(measure, results, ours=results[row.contenders[0]])
+        yield from _lines(row, measure, results)
 
 
 def _worker(peer: str, task: str, served: Served, *, tls: bool) -> Worker:
@@ -151,7 +176,8 @@ def _worker(peer: str, task: str, served: Served, *, tls: bool) -> Worker:
     return Worker(peer, task=task, url=served.url)
 
 
-def _lines(measure: Measure, results: dict[str, list[Figures]], *, ours: list[Figures]) -> Iterator[Line]:
+def _lines(row: Row, measure: Measure, results: dict[str, list[Figures]]) -> Iterator[Line]:
+    ours = results[row.contenders[0]]
     for name, figures in results.items():
         values = [each[measure.figure] * measure.scale for each in figures]
         compared: list[float] = []
@@ -164,14 +190,17 @@ def _lines(measure: Measure, results: dict[str, list[Figures]], *, ours: list[Fi
             compared, bar = values, measure.absolute
         busy = [each["server"] for each in figures if "server" in each]
         yield Line(
+            row.name,
             measure.title,
-            name,
+            ours=row.contenders[0],
+            contender=name,
             figure=median(values),
             unit=measure.unit,
             server=median(busy) if busy else None,
             compared=median(compared) if compared else None,
             spread=(min(compared or values), max(compared or values)),
             bar=bar,
+            more_is_better=measure.more_is_better,
         )
 
 

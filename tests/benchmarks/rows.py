@@ -34,7 +34,7 @@ def _streams(
         Measure("cpu of a piece", f"CPU a piece, {which}", "us", 1e6, bars=cpu or {}),
         Measure("delay", f"delay, {which}", "ms", 1e3, absolute=delay),
         Measure("late delay", f"delay, the 99th percentile, {which}", "ms", 1e3),
-        Measure("rate", f"pieces a second each, {which}", ""),
+        Measure("rate", f"pieces a second each, {which}", "", more_is_better=True),
         Measure("threads", f"threads, {which}", "", absolute=threads),
         Measure("memory", f"memory a stream, {which}", "KB", 1e-3, absolute=memory),
         Measure("cpu of opening", f"CPU a stream, opening {which}", "ms", 1e3, absolute=opening),
@@ -59,7 +59,7 @@ def _relay(number: int, path: str, pieces: int) -> Row:
     measures = (
         Measure("cpu of a piece", f"CPU a relayed piece, {which}", "us", 1e6, bars=bars),
         Measure("delay", f"delay of a relayed piece, {which}", "ms", 1e3),
-        Measure("rate", f"pieces a second each, {which}", ""),
+        Measure("rate", f"pieces a second each, {which}", "", more_is_better=True),
         Measure("memory", f"memory a relayed stream, {which}", "KB", 1e-3),
         Measure("cpu of opening", f"CPU a relayed stream, opening {which}", "ms", 1e3),
     )
