@@ -37,32 +37,78 @@ def _seconds(
 
 
 @click.command(cls=QuietCommand)
-@click.option("--host", default=_DEFAULTS.host, show_default=True, metavar="ADDRESS", help="What to listen on.")
+@click.option("--host", default=_DEFAULTS.host, show_default=True, metavar="ADDRESS", help="The address to listen on.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=_DEFAULTS.port, show_default=True, help="0 picks a free one."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=_DEFAULTS.port,
+    show_default=True,
+    metavar="PORT",
+    help="0 picks a free one.",
 )
 @click.option(
-    "--tls-cert", type=click.Path(exists=True, dir_okay=False), help="Serve https; with --tls-key, or the key in it."
+    "--tls-cert",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Serve https, with this certificate (PEM) and its key, which may be in the same file.",
 )
-@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="The key of --tls-cert.")
-@click.option("--upstream", default="", metavar="URL", help="An OpenAI-compatible server, with its /v1.")
-@click.option("--model", default="", metavar="NAME", help="What to ask the upstream for, whatever a client asks for.")
-@click.option("--model-map", multiple=True, metavar="A=B", help="Ask for B where a client asks for A. Repeatable.")
-@click.option("--upstream-key-env", metavar="VARIABLE", help="The variable that holds the upstream's key.")
-@click.option("--pass-client-key", is_flag=True, help="Send a client's own key to the upstream, where it has one.")
-@click.option("--password-env", metavar="VARIABLE", help="The variable that holds the password that clients must tell.")
-@click.option("--allow-origin", multiple=True, metavar="ORIGIN", help="Of web pages that may ask. Repeatable.")
-@_seconds("--first-byte-timeout", _DEFAULTS.first_byte_timeout, "For the upstream's first byte.")
-@_seconds("--idle-timeout", _DEFAULTS.idle_timeout, "For each silence of the upstream after it.")
+@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="The key of --tls-cert, not encrypted.")
+@click.option("--upstream", default="", metavar="URL", help="The OpenAI-compatible server to ask, with its /v1.")
+@click.option("--model", default="", metavar="NAME", help="Ask the upstream for this model, whatever a client names.")
 @click.option(
-    "--max-body", type=_COUNT, default=_DEFAULTS.max_body, show_default=True, metavar="BYTES", help="Of a question."
+    "--model-map", multiple=True, metavar="A=B", help="Ask for B where a client names A; before --model. Repeatable."
 )
-@click.option("--max-streams", type=_COUNT, default=_DEFAULTS.max_streams, show_default=True, help="Replies at a time.")
-@_seconds("--grace", _DEFAULTS.grace, "For running replies, after SIGTERM or Ctrl-C.", least=click.FloatRange(min=0))
-@click.option("--reply", metavar="TEXT", help="Offline: what to answer.")
-@click.option("--echo", is_flag=True, help="Offline: say back what was said (the default).")
-@_seconds("--pause", _DEFAULTS.pause, "Offline: between two words.", least=click.FloatRange(min=0))
-@click.option("--fault", default="", metavar="NAME[=VALUE]", help=f"Offline: go wrong, by {', '.join(FAULT_NAMES)}.")
+@click.option("--upstream-key-env", metavar="VARIABLE", help="The environment variable that holds the upstream's key.")
+@click.option(
+    "--pass-client-key",
+    is_flag=True,
+    help="Send the upstream a client's own key, where it has one, instead of the server's.",
+)
+@click.option(
+    "--password-env", metavar="VARIABLE", help="The environment variable that holds a password; clients must send it."
+)
+@click.option(
+    "--allow-origin",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Let web pages of this origin ask, as https://chat.example.com, or * for any. Repeatable.",
+)
+@_seconds(
+    "--first-byte-timeout",
+    _DEFAULTS.first_byte_timeout,
+    "How long the upstream may take to the first byte of its reply.",
+)
+@_seconds("--idle-timeout", _DEFAULTS.idle_timeout, "How long the upstream may be silent after that.")
+@click.option(
+    "--max-body",
+    type=_COUNT,
+    default=_DEFAULTS.max_body,
+    show_default=True,
+    metavar="BYTES",
+    help="Refuse longer questions (413).",
+)
+@click.option(
+    "--max-streams",
+    type=_COUNT,
+    default=_DEFAULTS.max_streams,
+    show_default=True,
+    metavar="NUMBER",
+    help="Refuse questions while so many replies are on their way (503).",
+)
+@_seconds(
+    "--grace",
+    _DEFAULTS.grace,
+    "How long running replies may go on after SIGTERM or Ctrl-C.",
+    least=click.FloatRange(min=0),
+)
+@click.option("--reply", metavar="TEXT", help="Without --upstream: answer this.")
+@click.option("--echo", is_flag=True, help="Without --upstream: say back what was said (the default).")
+@_seconds("--pause", _DEFAULTS.pause, "Without --upstream: wait so long between words.", least=click.FloatRange(min=0))
+@click.option(
+    "--fault",
+    default="",
+    metavar="NAME[=VALUE]",
+    help=f"Without --upstream: go wrong each time, by one of {', '.join(FAULT_NAMES)}.",
+)
 def serve(
     *,
     model_map: tuple[str, ...],
@@ -73,16 +119,22 @@ def serve(
     echo: bool,
     **options: Any,
 ) -> None:
-    """Serves the wire: bare UTF-8 text, as it comes.
+    """Serves chat replies as bare UTF-8 text, piece by piece.
 
-    With --upstream, an OpenAI-compatible server answers: Ollama, llama.cpp, vLLM, LM Studio, OpenRouter. A reply of its
-    that breaks ends broken here, never as if it were whole. Without, this server answers by itself.
+    With --upstream, an OpenAI-compatible server answers: Ollama, llama.cpp, vLLM, LM Studio, OpenRouter, OpenAI. Where
+    its reply breaks, what the client gets breaks too, and never looks whole. Without --upstream, the server says back
+    what was said, so that a client can be tried.
 
     \b
     Examples:
       acytoo serve
       acytoo serve --upstream http://127.0.0.1:11434/v1 --model llama3.2
-      acytoo serve --fault cut
+      acytoo serve --fault cut=2
+
+    What a client gets when the upstream fails, who may ask, the log, and how to run it as a service or in a container:
+
+    \b
+      python -m pydoc acytoo_sdk.server
     """
     if echo and options["reply"] is not None:
         raise click.UsageError("--echo and --reply are two answers: leave one out")

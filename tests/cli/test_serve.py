@@ -18,12 +18,13 @@ import pytest
 import trustme
 from click.testing import CliRunner, Result
 
-from acytoo_sdk import Client
+from acytoo_sdk import Client, server
 from acytoo_sdk.cli import serve as command
 from acytoo_sdk.cli.app import app
 from acytoo_sdk.server.log import Log
 from acytoo_sdk.server.program import serve as run_server
 from acytoo_sdk.server.settings import Settings
+from acytoo_sdk.server.wire import CHAT_PATHS
 
 
 class Told(Log):
@@ -152,6 +153,26 @@ def test_server_that_anybody_reaches_without_a_password_warns_in_one_line(
     assert result.stdout.count("\n") == 1
     assert ("ACYTOO_PASSWORD=..." in result.stderr) == ("--password-env" in options)
     assert "pw-1" not in result.output
+
+
+def test_help_leads_to_the_page_for_operators_and_what_that_says_is_understood(started: Started) -> None:
+    page, told = server.__doc__ or "", started.run("--help").stdout
+    options = {word for option in command.serve.params for word in option.opts}
+    assert "python -m pydoc acytoo_sdk.server" in told
+    assert set(re.findall(r"--[a-z-]+", page)) - options == {
+        "--help",
+        "--network",
+        "--rm",
+        "--stop-timeout",
+        "--volume",
+    }
+    assert CHAT_PATHS[0] in page
+    commands = re.findall(r"^.*acytoo serve (--[^`\"\n]*)", page, re.MULTILINE)
+    commands.remove("--help")
+    assert len(commands) == 2
+    for line in commands:
+        assert started.run(*line.split()).exit_code == 0
+    assert {settings.model for settings in started.settings} == {"llama3.2"}
 
 
 REFUSED = [
