@@ -25,13 +25,16 @@ from .plan import Plan
 
 _ROUND = 30.0  # seconds
 _GRACE = 60.0  # how much longer a round may take
+_DESCRIPTION = f"""Sets cancel, close, garbage collection, signals, forks and threads against streams, on this machine
+alone, and checks what becomes of each stream. A round takes about {_ROUND:g} seconds. What it does is decided by its
+seed, which is printed: a failed round is repeated by it."""
 
 
 def main() -> int:
     """Runs rounds until the time is over; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Everything at once, on this machine.")
-    parser.add_argument("--seconds", type=float, default=_ROUND, metavar="N", help=f"rounds take {_ROUND:g} (default)")
-    parser.add_argument("--seed", type=int, metavar="S", help="of the first round; the others have those that follow")
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=_DESCRIPTION)
+    parser.add_argument("--seconds", type=float, default=_ROUND, metavar="N", help="of all rounds; default %(default)g")
+    parser.add_argument("--seed", type=int, metavar="S", help="of the first round; the others have those after it")
     arguments = parser.parse_args()
     seed = random.randrange(10**6) if arguments.seed is None else arguments.seed
     rounds = max(1, round(arguments.seconds / _ROUND))

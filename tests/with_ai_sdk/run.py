@@ -7,10 +7,10 @@ with trio; takes a minute, so no part of the normal tests. The check itself conn
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -128,6 +128,7 @@ def check_conversation(server: Server) -> None:
 
 def main(folder: Path) -> None:
     if not (folder / "node_modules").exists():
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "package.json").write_text("{}")
         subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "ai"], cwd=folder, check=True)
     (folder / "server.mjs").write_text((HERE / "server.mjs").read_text("utf-8"), "utf-8")
@@ -146,8 +147,7 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        main(Path(sys.argv[1]).resolve())
-    else:
-        with tempfile.TemporaryDirectory() as temporary:
-            main(Path(temporary))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, help="keeps what is installed, for the next run")
+    with tempfile.TemporaryDirectory() as temporary:
+        main(Path(parser.parse_args().folder or temporary).resolve())

@@ -7,6 +7,7 @@ come from the index; the checks themselves connect to nothing but this machine.
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -29,8 +30,7 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        main(Path(sys.argv[1]))
-    else:
-        with tempfile.TemporaryDirectory() as temporary:
-            main(Path(temporary))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, help="keeps what is installed, for the next run")
+    with tempfile.TemporaryDirectory() as temporary:
+        main(Path(parser.parse_args().folder or temporary).resolve())

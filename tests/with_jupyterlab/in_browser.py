@@ -2,11 +2,13 @@
 
 Runs a notebook that shows every case of `tests/display/replies.py` in a headless Chromium, by streams, by `%%acytoo`
 and by `--history`; then opens it again, as its own and as somebody else's. A mouse moves over all that is shown. Needs
-Chromium with its driver, and jupyterlab, selenium and this package in the Python that runs it; no part of the tests.
+Chromium with its driver, and jupyterlab, selenium and this package in the Python that runs it; no part of the
+normal tests.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -61,7 +63,7 @@ def main(folder: Path) -> None:
     metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), folder / "own.ipynb")
     settings = folder / "settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
-    settings.parent.mkdir(parents=True)
+    settings.parent.mkdir(parents=True, exist_ok=True)
     settings.write_text('{"windowingMode": "none", "maxNumberOutputs": 999}')  # all is in the page
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -142,8 +144,7 @@ def judge(driver: Any, name: str, url: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        main(Path(sys.argv[1]).resolve())
-    else:
-        with tempfile.TemporaryDirectory() as temporary:
-            main(Path(temporary))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, help="keeps what JupyterLab writes")
+    with tempfile.TemporaryDirectory() as temporary:
+        main(Path(parser.parse_args().folder or temporary).resolve())

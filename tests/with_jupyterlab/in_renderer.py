@@ -7,6 +7,7 @@ node, and this package with its extra `notebook`; takes a minute, so no part of 
 
 from __future__ import annotations
 
+import argparse
 import html
 import json
 import re
@@ -35,6 +36,7 @@ def case(reply: str) -> dict[str, object]:
 
 def main(folder: Path) -> None:
     if not (folder / "node_modules").exists():
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "package.json").write_text("{}")
         subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", *PACKAGES], cwd=folder, check=True)
     for name in ("front_end.mjs", "check_renderer.cjs"):
@@ -55,8 +57,7 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        main(Path(sys.argv[1]).resolve())
-    else:
-        with tempfile.TemporaryDirectory() as temporary:
-            main(Path(temporary))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, help="keeps what is installed, for the next run")
+    with tempfile.TemporaryDirectory() as temporary:
+        main(Path(parser.parse_args().folder or temporary).resolve())

@@ -9,6 +9,7 @@ pytest's command with `--snapshot-update` in FOLDER/standard_tests, and take the
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -44,8 +45,7 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        main(Path(sys.argv[1]).resolve())
-    else:
-        with tempfile.TemporaryDirectory() as temporary:
-            main(Path(temporary))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, help="keeps what is installed, for the next run")
+    with tempfile.TemporaryDirectory() as temporary:
+        main(Path(parser.parse_args().folder or temporary).resolve())

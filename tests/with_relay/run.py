@@ -75,8 +75,8 @@ def npm_folder(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--folder", type=Path)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, help="keeps what is installed, for the next run")
     parser.add_argument("checks", nargs="*", metavar="CHECK", help=", ".join(CHECKS))
     arguments = parser.parse_args()
     if unknown := set(arguments.checks) - set(CHECKS):
