@@ -48,8 +48,8 @@ Before others can reach it, by `--host 0.0.0.0`, give it a password and a certif
 `--tls-cert FILE` with `--tls-key FILE`. Clients send the password as `password=` or `key=`, or as a bearer's token;
 without it, they get 401. `GET /` and `GET /healthz` ask for none. A client's key goes to the upstream only by
 `--pass-client-key`, and the password never does. An upstream over https is verified by the usual authorities, or by
-those that `REQUESTS_CA_BUNDLE` names. A proxy of the environment is used (`HTTPS_PROXY`, `NO_PROXY`), but never for
-this machine, and never one that speaks SOCKS.
+those that `REQUESTS_CA_BUNDLE` names. The proxies of the environment are used (`HTTPS_PROXY`, `NO_PROXY`), but never
+for this machine; with one that speaks SOCKS, the server does not start.
 
 Keys and passwords are read from the variables that options name, never from arguments, which every user of the machine
 can see. No log line quotes them, and no error, as long as they have four characters or more.
@@ -57,7 +57,8 @@ can see. No log line quotes them, and no error, as long as they have four charac
 
 The log
 
-stdout has one line, with the address. stderr has one line a request, without its prompt or its reply:
+stdout has one line, with the address. stderr tells how to ask the server, warns where anybody may, and then has one
+line a request, without its prompt or its reply:
 
     2026-11-27 09:30:00 5f0c1d2e3a4b5c6d 200 llama3.2 812 characters 3.41 s complete
 
