@@ -1,8 +1,8 @@
 """Proves the door for g4f's users against g4f itself: `python tests/with_g4f/run.py [FOLDER]`.
 
 Makes two environments in FOLDER (or in a temporary one), with today's g4f and with the release that had the provider
-this package grew out of, and runs a check in each. Minutes of installing, so no part of the normal tests. The packages
-come from the index; the checks themselves connect to nothing but this machine.
+this package grew out of, and runs a check in each. Takes three minutes, most of them to install, so no part of the
+normal tests. The packages come from the index; the checks themselves connect to nothing but this machine.
 """
 
 from __future__ import annotations
