@@ -1,8 +1,9 @@
 """Access: who may ask, and which web pages may read the answer. No I/O.
 
-The user's own browser stands inside every wall: any page in it can post text/plain to a server of this machine without
-asking (so a foreign `Origin` is refused), and can be made to believe that the server is its own (so is a foreign
-`Host`, which is how DNS rebinding shows).
+The user's own browser reaches what no firewall lets others reach. Any page in it can post text/plain to a server of
+this machine without asking, so a foreign `Origin` is refused. A page can also have its own host's name lead to this
+machine (DNS rebinding), so that the browser takes the server for the page's own; a foreign `Host` shows it, and is
+refused too.
 
 Source: https://fetch.spec.whatwg.org/#http-cors-protocol; https://wicg.github.io/private-network-access/.
 """
@@ -31,7 +32,7 @@ class Access:
 
     Args:
         host: what the server listens on; on a loopback address, a request for another host is a foreign one.
-        password: to be told by whoever asks; "" for none.
+        password: what whoever asks has to send; "" for none.
         origins: of the web pages that may ask, besides the server's own; "*" for any.
     """
 
@@ -39,7 +40,7 @@ class Access:
         self._on_loopback = is_loopback(host)
         self._password = password
         self._origins = frozenset(map(_normal, origins))
-        # A page that may ask may do so through a proxy of its own host.
+        # A page that may ask may do so through a proxy on its own host, which passes its `Host` on.
         self._hosts = frozenset(host_of(origin.partition("://")[2]) for origin in origins) - {""}
 
     def check_source(self, headers: Mapping[str, str]) -> None:
@@ -64,7 +65,7 @@ class Access:
         Raises:
             Failure: 401.
         """
-        told = [self._is_password(each) for each in question.passwords]  # all of them: the time tells nothing
+        told = [self._is_password(each) for each in question.passwords]  # all of them, so that the time tells nothing
         if self._password and not any(told):
             raise Failure(
                 401,

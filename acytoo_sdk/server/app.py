@@ -42,7 +42,7 @@ class _Entry:
     status: int = 0
     model: str = ""
     characters: int = 0
-    how: str = ""  # it ended; "" until it did
+    how: str = ""  # how it ended; "" until it did
 
     def __str__(self) -> str:
         model = "".join(char if char.isprintable() and char != " " else "?" for char in self.model[:64]) or "-"
@@ -71,8 +71,8 @@ class Server:
         self._tls = _tls_context(settings)
         self._access = Access(host=settings.host, password=settings.password, origins=settings.allow_origins)
         self._rehearsal = Rehearsal(settings) if settings.fault else None
-        self._back: Upstream | Offline = Upstream(settings) if settings.upstream else Offline(settings)
-        most_idle = _most_connections(settings.max_streams + _SPARE_CONNECTIONS)
+        self._backend: Upstream | Offline = Upstream(settings) if settings.upstream else Offline(settings)
+        most_idle = _most_idle(settings.max_streams + _SPARE_CONNECTIONS)
         self._listener = Listener(self._answer, refuse=self._refuse, most_idle=most_idle)
         self._runner = web.ServerRunner(self._listener, shutdown_timeout=_FLUSH_SECONDS)
         self._tasks: set[asyncio.Task[Any]] = set()  # of the replies on their way
@@ -87,7 +87,7 @@ class Server:
         """Listens.
 
         Raises:
-            OSError: that cannot be had there.
+            OSError: the address cannot be listened on.
         """
         settings = self._settings
         await self._runner.setup()
@@ -105,7 +105,7 @@ class Server:
         self._ending = True
         for site in self._runner.sites:
             await site.stop()
-        self._listener.close_idle()
+        self._listener.close_when_idle()
         if self._tasks:
             waits = [asyncio.ensure_future(asyncio.wait(self._tasks)), asyncio.ensure_future(at_once.wait())]
             await asyncio.wait(waits, timeout=self._settings.grace, return_when=asyncio.FIRST_COMPLETED)
@@ -115,7 +115,7 @@ class Server:
             task.cancel()
         await self._listener.wait_closed(_FLUSH_SECONDS)
         await self._runner.cleanup()
-        await self._back.close()
+        await self._backend.close()
         if self._rehearsal is not None:
             await self._rehearsal.close()
 
@@ -132,12 +132,12 @@ class Server:
         except (asyncio.CancelledError, ConnectionError):
             if not entry.how:
                 entry.how = "cut at the end of the server" if self._ending else "client left"
-                await break_off(request.transport, framed=request.version >= HttpVersion11)
+                await _break_off(request)
             raise
         except Exception as error:  # a bug of ours: whoever asks is told, and nobody is shown more than its name
             entry.how = f"internal error: {type(error).__name__}"
             if request.writer.output_size:
-                await break_off(request.transport, framed=request.version >= HttpVersion11)
+                await _break_off(request)
                 raise ConnectionError(entry.how) from None
             return self._refusal(Failure(500, "the server has a fault", entry.how, type="server_error"), entry, cors)
         finally:
@@ -211,7 +211,7 @@ class Server:
     ) -> web.StreamResponse:
         """Passes a reply on, piece by piece, and ends as it ends."""
         key = self._access.key_for_upstream(question) if self._settings.pass_client_key else None
-        reply = await self._back.ask(question, key=key)
+        reply = await self._backend.ask(question, key=key)
         stall, now = Alarm(lambda: reset(request.transport)), asyncio.get_running_loop().time
         response: web.StreamResponse | None = None
         try:
@@ -229,7 +229,7 @@ class Server:
                     raise reply.failure
                 entry.how = f"broken: {reply.failure.how}"
                 reply.abort()
-                await break_off(request.transport, framed=request.version >= HttpVersion11)
+                await _break_off(request)
             elif response is None:
                 raise Failure(502, "the reply is empty", "no text", type="upstream_error")
             else:
@@ -261,9 +261,10 @@ class Server:
             reset(transport)
         if transport is not None:
             transport.close()
-        return web.Response()  # for which it is too late
+        return web.Response()  # aiohttp wants one; on a closed connection, nothing of it is sent
 
     def _refusal(self, failure: Failure, entry: _Entry, cors: Mapping[str, str]) -> web.Response:
+        """The answer that tells a failure."""
         entry.status, entry.how = failure.status, failure.how
         said = {"content-type": "application/json", "cache-control": "no-store", "x-content-type-options": "nosniff"}
         return web.Response(
@@ -271,6 +272,7 @@ class Server:
         )
 
     def _refuse(self, failure: Failure) -> web.Response:
+        """Answers what is no request, and writes its line in the log."""
         entry = _Entry()
         response = self._refusal(failure, entry, {})
         self._log.write(str(entry))
@@ -281,6 +283,11 @@ class Server:
         for part in parts:
             head |= part
         return head
+
+
+async def _break_off(request: web.BaseRequest) -> None:
+    """Ends a reply as one that is not whole; before HTTP/1.1, it has no framing to tell."""
+    await break_off(request.transport, framed=request.version >= HttpVersion11)
 
 
 def _tls_context(settings: Settings) -> ssl.SSLContext | None:
@@ -294,8 +301,8 @@ def _tls_context(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
-def _most_connections(wished: int) -> int:
-    """How many of these may be idle, when a third of all open files may."""
+def _most_idle(wished: int) -> int:
+    """How many connections may be idle: as many as are wished, but at most a third of the files that may be open."""
     try:
         import resource
     except ImportError:

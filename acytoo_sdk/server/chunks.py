@@ -68,7 +68,7 @@ class ChunkReader:
         if not isinstance(said, dict):
             self.fail(upstream_failure("the upstream server sent JSON that is no object", "no object"))
             return ""
-        choices = said.get("choices")  # none: figures, or a sign of life
+        choices = said.get("choices")  # there are none in an object of figures, or one that keeps the connection alive
         listed = choices if isinstance(choices, list) else []
         choice: dict[str, Any] = next((each for each in listed if _is_first(each)), {})
         text = self._receive_choice(choice)
@@ -82,7 +82,7 @@ class ChunkReader:
         """There is no more: returns the last text, and judges the end.
 
         Args:
-            failure: what it is if the server did not say that its reply was finished; None: it just says so.
+            failure: why the reply is not whole, if the server never said that it is finished; None: it says so now.
         """
         if self.over:
             return ""

@@ -51,10 +51,10 @@ class CompletionReader:
         self._status = 0
         self._retry_after = ""
         self._is_legible = True  # no compressed error, for instance
-        self._held = bytearray()  # the body, where it is judged when it is complete
-        self._holds = False  # whether it is
+        self._held = bytearray()  # the body, where it is judged only when it is complete
+        self._is_held = False  # whether it is judged only then
         self._events: EventReader | None = None
-        self._is_done = False  # it says so, but not why: how the body ends decides
+        self._is_done = False  # it said `[DONE]` without a finish reason: how the body ends decides
 
     @property
     def failure(self) -> Failure | None:
@@ -92,16 +92,16 @@ class CompletionReader:
             )
         if status < 300 and not self._is_legible:
             raise upstream_failure("the upstream server compressed its reply, unasked", "compressed")
-        self._holds = status >= 400
+        self._is_held = status >= 400
 
     def receive_data(self, data: bytes) -> str:
         """Takes the next bytes of the body, and returns the text that is ready: "" if none is."""
         if self._reply.over:
             return ""
-        if self._events is None and not self._holds:
+        if self._events is None and not self._is_held:
             data = self._beginning(data)
             if data[:1] in (b"{", b"[", b"<"):  # no event begins so
-                self._holds = True
+                self._is_held = True
             elif data:
                 self._events = EventReader()
         if self._events is not None:
@@ -142,9 +142,11 @@ class CompletionReader:
             self._reply.fail(self._error_of_status(cut=cut))
         elif self._events is not None:
             text = self._receive_events(self._events.receive_eof(), last=True)
-        elif self._holds:
+        elif self._is_held:
             text = self._receive_held(cut=cut)
-        if self._is_done and (broken is None or broken.status == HTTPStatus.GATEWAY_TIMEOUT):  # it forgot to end it
+        if self._is_done and (
+            broken is None or broken.status == HTTPStatus.GATEWAY_TIMEOUT
+        ):  # it forgot to end the body
             return text + self._reply.finish()
         where = "in the middle" if self._reply.spoke else "before any text"
         ended = upstream_failure(f"the upstream server's reply ended {where}", f"ended {where}")

@@ -1,4 +1,4 @@
-"""Endings: how the connection of a reply is ended that is not whole, so that no client takes it for one."""
+"""Endings: how the connection of a reply that is not whole is ended, so that no client takes the reply for whole."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import suppress
 STALL_SECONDS = 300.0
 """How long a client may take nothing of what waits for it."""
 
-_LOOK_SECONDS = 0.02  # between two looks at what nobody announces
+_LOOK_SECONDS = 0.02  # between two looks at whether all has arrived, of which no event tells
 _LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
@@ -19,8 +19,9 @@ async def break_off(transport: asyncio.Transport | None, *, framed: bool) -> Non
 
     Args:
         transport: the client's; None where it has left.
-        framed: whether the reply is chunked: without the last chunk, everybody knows. Else the end of the connection
-            would be the end of the reply, so that it has to be a reset, by which all is lost that did not arrive yet.
+        framed: whether the reply is chunked: then the missing last chunk tells that it broke. Otherwise the end of the
+            connection would be the end of the reply, so it has to be a reset. A reset discards what has not arrived
+            yet, so it waits until all has.
     """
     if transport is None:
         return
@@ -29,7 +30,7 @@ async def break_off(transport: asyncio.Transport | None, *, framed: bool) -> Non
         transport.close()
         loop.call_later(STALL_SECONDS, transport.abort)
         return
-    _end_by_reset(transport)  # whoever ends it
+    _end_by_reset(transport)  # from now on, whoever closes it
     due = loop.time() + STALL_SECONDS
     while _has_unsent(transport) and loop.time() < due:
         await asyncio.sleep(_LOOK_SECONDS)

@@ -1,4 +1,4 @@
-"""The listener: aiohttp's connections, of which the idle ones are bounded, and whose own refusals are ours in form."""
+"""The listener: aiohttp's connections, with a bound on the idle ones, and with refusals in the form of this server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Listener(web.Server):
     Args:
         handler: answers a request; cancelled when its client leaves.
         refuse: makes the answer to what is no request.
-        most_idle: connections without a reply on its way; beyond them, the oldest goes.
+        most_idle: how many connections may have no reply on its way; beyond them, the one idle for longest is ended.
 
     Attributes:
         refuse: as it was given.
@@ -57,12 +57,12 @@ class Listener(web.Server):
         )
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        """Takes one more; whoever was idle for the longest time makes room."""
+        """Takes one more, and ends the one that was idle for longest, if there are too many."""
         super().connection_made(handler, transport)
         self._note_idle(handler, transport)
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
-        """One is gone."""
+        """Forgets one."""
         super().connection_lost(handler, exc)
         self._idle.pop(handler, None)
         self._busy.pop(handler, None)
@@ -78,8 +78,8 @@ class Listener(web.Server):
             if handler in self._busy:
                 self._note_idle(handler, self._busy.pop(handler))
 
-    def close_idle(self) -> None:
-        """Ends every connection: now, or with the reply that is on its way."""
+    def close_when_idle(self) -> None:
+        """Closes every connection: an idle one now, each other one after its reply."""
         for transport in self._idle.values():
             transport.close()
         for handler in self._busy:

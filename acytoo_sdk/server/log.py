@@ -8,7 +8,7 @@ import select
 import threading
 import time
 
-_MOST_LINES = 10_000  # waiting ones; a pipe that nobody reads loses the rest
+_MOST_LINES = 10_000  # that wait for a slow reader; while so many do, further ones are lost
 _CLOSE_SECONDS = 1.0
 
 

@@ -21,9 +21,9 @@ _FAULTS: dict[str, Callable[..., Fault]] = {
     for name, value in vars(Fault).items()
     if isinstance(value, staticmethod) and name != "raw"
 }
-# Of the faults that cannot do without a value: the one where none is named.
+# The values of faults that need one, where none is given.
 _VALUES: dict[str, int | float | str] = {"status": 503, "slow-head": 5.0, "redirect": "http://127.0.0.1:9/"}
-_BOUNDS = {"status": (100, 599)}  # of other numbers, which are pieces or seconds: 0 to a million
+_BOUNDS = {"status": (100, 599)}  # of its number; those of others are pieces or seconds, from 0 to a million
 FAULT_NAMES = tuple(_FAULTS)
 """The faults that can be rehearsed, by the names of `Fault`'s constructors."""
 
@@ -136,7 +136,8 @@ class Rehearsal:
             headers: further ones, for the head.
 
         Raises:
-            ConnectionResetError: here the client's connection is to be reset; else it is to be closed at the end.
+            ConnectionResetError: the faulty server has reset its connection, and the client's is to be reset too; after
+                any other end, that is to be closed.
         """
         body = json.dumps({"model": question.model, "messages": question.messages}).encode()
         host, _, port = self._server.url.removeprefix("http://").partition(":")

@@ -1,4 +1,4 @@
-"""Settings: what `acytoo serve` is told."""
+"""Settings: what `acytoo serve` is told. They are checked by `cli.serve`, and where they are used."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Settings:
         tls_cert, tls_key: files that make it an https server; None for http.
         upstream: address of an OpenAI-compatible server, up to and with its `/v1`; "" to answer offline.
         model: what the upstream is asked for, whatever the client asked for; "" for the client's.
-        model_map: the same for single models.
+        model_map: what it is asked for in place of single models, whatever `model` says.
         upstream_key: sent to the upstream.
         pass_client_key: whether a client's own key is sent there instead.
-        password: to be told by whoever asks; "" for none.
+        password: what whoever asks has to send; "" for none.
         allow_origins: of web pages that may ask.
         first_byte_timeout: seconds from the question being sent to the first byte of the upstream's body.
         idle_timeout: seconds of the longest silence of the upstream from then on.

@@ -21,17 +21,19 @@ from .settings import Settings
 from .wire import Question, header_table
 
 _CONNECT_SECONDS = 10.0
-# Servers close a connection that was idle for five seconds, many of them; a question must not meet that. Without TLS
-# a new connection costs nothing, and llama-cpp-python ends one a moment after a failure that it ended like a reply.
+# Many servers close a connection that was idle for five seconds, and a question sent at that moment would fail. Without
+# TLS, none is kept: a new one costs nothing, and llama-cpp-python, after a failure, ends the body as if all were well,
+# and the connection a moment later.
 _KEEP_ALIVE_SECONDS = 4.0
-# After the reason for the end of the text, figures and `[DONE]` follow at once, or a server forgets to end its reply.
+# Behind the finish reason, figures and `[DONE]` follow at once. Where nothing follows for so long, the server forgot to
+# end its reply, which is whole.
 _AFTER_FINISH_SECONDS = 1.0
 _AFTER_DONE_SECONDS = 0.1  # for the end of the body, without which its connection cannot serve again
 _MODEL = "gpt-3.5-turbo"  # the wire's default
 _ERROR_BODY_SECONDS = 5.0  # for all of it
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS = 1.0  # between two looks at whether the connection is still there
 _LINE_BYTES = 64 * 1024
-_BUFFER_BYTES = 64 * 1024  # of a reply whose client is slow: twice as much, then its server waits
+_BUFFER_BYTES = 64 * 1024  # aiohttp reads twice as much ahead of a slow client; then the upstream has to wait
 
 
 class Upstream:
@@ -83,7 +85,7 @@ class Upstream:
             with anyio.fail_after(limit):
                 response = await self._session.post(
                     self._url,
-                    data=BytesIO(body),  # long bytes would be warned of
+                    data=BytesIO(body),  # of long bytes, aiohttp warns
                     headers=_headers(key),
                     proxy=self._proxy or None,
                     allow_redirects=False,
@@ -147,7 +149,7 @@ class UpstreamReply:
     async def receive(self) -> str:
         """The next text, when there is some; "" once there is no more, and `failure` says what kind of end it was.
 
-        The upstream's clock runs in here alone: it does not while the client takes its time.
+        The upstream's limits run only while this waits, not while the client takes its time.
         """
         reader, alarm, now = self._reader, self._alarm, asyncio.get_running_loop().time
         while not reader.over:

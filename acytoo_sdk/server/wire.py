@@ -78,7 +78,7 @@ def read_question(body: bytes, *, authorization: str = "") -> Question:
 
 
 def header_table(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Headers by their names in lower case. What comes twice is joined by a comma: two hosts or origins are none.
+    """Headers by their names in lower case. What comes twice is joined by a comma, so that two hosts are no valid one.
 
     Source: RFC 9110, section 5.3.
     """

@@ -445,7 +445,7 @@ def test_question_at_the_last_moment_is_told_to_come_again(monkeypatch: pytest.M
         return b'{"prompt": "Hi"}'
 
     monkeypatch.setattr("acytoo_sdk.server.app.Server._read_body", read)
-    monkeypatch.setattr(Listener, "close_idle", lambda self: ending.set())
+    monkeypatch.setattr(Listener, "close_when_idle", lambda self: ending.set())
     with Served(grace=5.0) as served, RawClient(served.port) as client:
         client.send(post())
         assert asked.wait(5.0)
