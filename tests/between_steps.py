@@ -23,13 +23,13 @@ def file_of(function: object) -> str:
 def run_interrupted(run: Callable[[], object], interrupts: Mapping[int, Callable[[], object]], *, file: str) -> int:
     """Calls `run`, and each interrupt before the bytecode, of all that this file executes, that has its number.
 
-    In a thread apart, so that whatever traces this one, to measure what is run, goes on.
+    All of it runs in a thread of its own, so that what traces this one, as coverage does, goes on.
 
     Returns:
         How many bytecodes were executed; an interrupt of that number, or a higher one, was not called.
 
     Raises:
-        AssertionError: it does not end.
+        AssertionError: it does not end within `PATIENCE`.
         BaseException: what `run`, or an interrupt, raised.
     """
     tracer = _Tracer(run, interrupts, file)

@@ -1,4 +1,4 @@
-"""What every test starts from, and what it must leave behind: a bare environment, and nothing."""
+"""What every test starts from, a bare environment, and what it must leave behind: nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.register_profile("brief", parent=settings.get_profile("patient"), max_examples=20)
 settings.load_profile("patient")
 
-# What the helpers of a wing assert is shown as what its tests assert.
+# What the helpers of a folder assert is shown as what its tests assert.
 pytest.register_assert_rewrite("reply_readers", "bare_client")
 
 _STEERING = (
@@ -58,7 +58,10 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, nobodys_home: Path) -> Non
 
 @pytest.fixture(autouse=True)
 def fakes_are_part_of_a_call(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the tests of streams put in the place of an exchange, or of an attempt, raises a call's own errors."""
+    """What the files of `tests/streams` put in the place of an exchange or an attempt may raise as these do.
+
+    An exception of any other file would be a foreign one, which calls let out as it is.
+    """
     if request.path.parent.name == "streams":
         fakes = {path.stem for path in request.path.parent.glob("*.py")}
         monkeypatch.setattr("acytoo_sdk._network.provenance._CALL", provenance._CALL | fakes)
