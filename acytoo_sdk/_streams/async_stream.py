@@ -24,15 +24,42 @@ if TYPE_CHECKING:
 class AsyncStream(BaseStream, AsyncGenerator[str, None]):
     """One reply on its way: an async generator of its pieces, which keeps the text.
 
-    Leaving the loop by an exception or a cancellation closes the connection, and so does dropping the stream;
-    `aclose()`, or `async with`, does so at once. One task reads at a time; `cancel()` may come from any task or thread.
+    The twin of `Stream`, with the same pieces, errors, limits and retries; on asyncio and on trio. The request is sent
+    when the first piece is awaited. Nothing is read in the event loop's thread, and no stream needs one of its own:
+    two threads of the client connect, or more where servers are slow to accept, and one reads all replies and wakes the
+    loop. Where much arrives, it joins what comes within up to four milliseconds into one wake-up. A stream for which
+    there is no room in `max_streams` waits for its turn.
+
+    The connection closes at once where the task that awaits a piece, or a scope around it, is cancelled; and, of a
+    stream that nobody else holds, as soon as its loop is left. A stream that has a name stays open until `aclose()`,
+    the end of its `async with` block, or the loss of that name. What was handed out stays in `text`.
+
+    One task reads at a time; `cancel()` may come from any task or thread. After a fork, a running stream is the
+    parent's, as for `Stream`.
 
     Yields:
-        Non-empty `str`; where pieces are cut carries no meaning; joined they are the reply.
+        Non-empty `str`; where pieces are cut carries no meaning, but no character is ever cut in two; joined they are
+        the reply.
 
     Raises:
-        AcytooError: what `Stream` raises, for the same reasons. A cancellation from outside (of the task, a scope, a
-            timeout of asyncio's) comes out as itself, and ends the stream.
+        AcytooError: what `Stream` raises, for the same reasons, `InvalidRequestError` where another task is reading.
+            While the stream waits for its turn, `APITimeoutError` where `Timeout.total` runs out.
+
+        A cancellation from outside (of the task, a scope, a timeout of asyncio's) comes out as itself, and ends the
+        stream.
+
+    Example:
+        >>> import asyncio
+        >>> from acytoo_sdk import AsyncClient
+        >>> from acytoo_sdk.testing import FakeServer
+        >>> async def main():
+        ...     with FakeServer(["Hel", "lo!"]) as server:
+        ...         async with AsyncClient(server.url) as client, client.stream("Hi") as stream:
+        ...             async for piece in stream:
+        ...                 print(piece, end="")
+        ...             print(stream.whole)
+        >>> asyncio.run(main())
+        Hello!True
     """
 
     def __init__(self, call: Call, readers: ReaderPool, display: Display) -> None:
@@ -95,7 +122,10 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
             del error  # the frame it is raised in must not hold it
 
     async def aclose(self) -> None:
-        """Ends the stream and closes its connection; the text stays. While another task reads, it is a `cancel()`."""
+        """Ends the stream and closes its connection; the text stays. While another task reads, it is a `cancel()`.
+
+        Waits until the connection is closed, in a cancelled task too, but no longer than a quarter of a second.
+        """
         if self._read_by_task:
             self.cancel()
         else:
@@ -104,10 +134,13 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
             await wait_until(lambda: self._reader.ended, self._reader.on_ready, seconds=GRACE, shielded=True)
 
     async def display(self, *, raw: bool = False) -> None:
-        """Shows the reply in a notebook's cell while it arrives, as `Stream.display` does: `await stream.display()`.
+        """Shows the reply while it arrives, as `Stream.display` does: in a notebook, `await stream.display()`.
+
+        Reads the rest of the stream. A cell that merely ends in an async stream shows the text so far: nothing awaits
+        it there.
 
         Args:
-            raw: shows the text as it is.
+            raw: shows the text as it is, not as Markdown.
 
         Raises:
             AcytooError: as reading does; what had arrived is shown.
@@ -121,7 +154,8 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
     async def start(self) -> Self:
         """Waits for the first piece, and keeps it for the loop; what would be raised there is raised here.
 
-        As `Stream.start`: `text` has the piece from then on, and a stream that was started before is left as it is.
+        For whoever passes a reply on, and must know whether there is one before sending a status of their own. `text`
+        has the piece from then on. A stream that was started before is left as it is.
 
         Returns:
             This stream.
@@ -136,13 +170,20 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
         return self
 
     async def read(self) -> str:
-        """Reads the rest of the stream; returns all of its text, also what had been handed out before."""
+        """Reads the rest of the stream.
+
+        Returns:
+            All of its text, also what had been handed out before.
+
+        Raises:
+            AcytooError: as reading does; `partial_text` holds what had arrived.
+        """
         async for _ in self:
             pass
         return self.text
 
     def cancel(self) -> None:
-        """Ends the stream from any task or thread: its connection closes now.
+        """Ends the stream and closes its connection at once; may be called from any task or thread.
 
         A reader that waits wakes at once in `StreamCancelledError`; otherwise the next piece awaited raises it, once.
         Nothing more is handed out; the text stays. A stream that has ended is unaffected.

@@ -42,7 +42,7 @@ class Display(Protocol):
 
 
 class BaseStream:
-    """A stream without its verbs: what is known of its call.
+    """What a stream tells of its call; how it is read is said by the classes below this one.
 
     Args:
         call: what it reads.
@@ -56,32 +56,53 @@ class BaseStream:
 
     @property
     def started(self) -> bool:
-        """Whether a piece was asked for."""
+        """Whether a piece was asked for: nothing is sent before."""
         return self._call.started
 
     @property
     def text(self) -> str:
-        """The text handed out so far, without the notice; with the piece that `start` keeps."""
+        """The text handed out so far, without the notice; with the piece that `start` keeps for the loop.
+
+        It stays after the end, an error or a cancellation. Any thread may look, also while another one reads.
+        """
         return self._call.text
 
     @property
     def notice(self) -> str | None:
-        """The advertisement that was stripped after the reply; None before the end, and where there was none."""
+        """The advertisement that was stripped after the reply; None before the end, and where there was none.
+
+        The old public service appended one to replies. With `strip_notices=False` it stays in the text.
+
+        Source:
+            https://github.com/xtekky/gpt4free/issues/900
+        """
         return self._call.facts.notice if self._call.over else None
 
     @property
     def head(self) -> ReplyHead | None:
-        """Status, headers and request id of the reply; None before it arrives."""
+        """Status, headers and request id of the reply; None before they arrive.
+
+        After a retry, they are those of the last attempt. Secrets in the headers are masked.
+        """
         return self._call.facts.head
 
     @property
     def whole(self) -> bool | None:
-        """Whether the reply is complete: True or None (its framing cannot tell) at its end; else False."""
+        """Whether the reply is known to be complete.
+
+        Returns:
+            True: its framing proves it, or TLS does so by its closure alert. None: the reply ended well, but nothing
+            can tell, as where its body ends with the connection and there is no TLS. False: it still runs, or it did
+            not end well.
+
+        Source:
+            RFC 9112, sections 8 and 9.8.
+        """
         return self._call.facts.whole if self._call.state is CallState.COMPLETED else False
 
     @property
     def stats(self) -> Stats:
-        """The figures so far."""
+        """The figures so far: attempts, seconds, pieces and characters. Any thread may ask, at any time."""
         return self._call.stats
 
     def __repr__(self) -> str:

@@ -17,21 +17,42 @@ if TYPE_CHECKING:
 class Stream(BaseStream, Generator[str, None, None]):
     """One reply on its way: a generator of its pieces, which keeps the text.
 
-    Leaving the loop (`break`, an exception, Ctrl-C) and dropping the stream closes the connection; `close()`, or
-    `with`, does so at once. One thread reads at a time; `cancel()` may come from any.
+    The request is sent at the first `next()`. Each `next()` blocks until a piece has arrived, or until a limit of
+    `Timeout` has run out. What fails before the first text is tried again, as `RetryPolicy` says; nothing is sent again
+    once text was handed out. Text that arrived before an error is handed out before the error is raised.
+
+    The connection of a stream that nobody else holds is closed as soon as its loop is left, by `break` or an exception,
+    Ctrl-C for one. A stream that has a name stays open until `close()`, the end of its `with` block, or the loss of
+    that name. What was handed out stays in `text`.
+
+    One thread reads at a time; `cancel()` and `close()` may come from any. After a fork, a running stream is the
+    parent's: a child that leaves, cancels or drops it changes nothing there.
 
     Yields:
-        Non-empty `str`; where pieces are cut carries no meaning; joined they are the reply.
+        Non-empty `str`; where pieces are cut carries no meaning, but no character is ever cut in two; joined they are
+        the reply.
 
     Raises:
-        APIConnectionError, APITimeoutError: nothing came, or a limit ran out; see `Timeout`. Retried before the first
-        text. APIStatusError: the server refused; its subclasses tell why.
-        UnexpectedReplyError: the reply is not text.
-        StreamInterruptedError: the connection broke after the first text.
-        StreamCancelledError: `cancel()` or `Client.close()` was called while this reader was waiting.
+        APIConnectionError: there was no connection, or it broke before the first text.
+        APITimeoutError: a limit ran out, before or after the first text; `phase` names the limit, which may be raised.
+        APIStatusError: the server refused; the subclass tells why, and `hint` what to do.
+        UnexpectedReplyError: the status says success, but the reply is not text, or empty, or too large.
+        StreamInterruptedError: the connection broke after the first text; a new call asks for all of the reply again.
+        StreamCancelledError: the stream was cancelled by somebody else, or `Client.close()` was called; raised once.
         ClientClosedError: the client was closed before the first `next()`.
+        InvalidRequestError: another thread is reading; or the stream was started before a fork, and this is the child;
+            or certificates, or a proxy of the environment, are not usable.
 
-        All of them keep what had arrived in `partial_text`.
+        What had arrived is in `partial_text`; `retryable` says whether the same call may succeed later.
+
+    Example:
+        >>> from acytoo_sdk import Client
+        >>> from acytoo_sdk.testing import FakeServer
+        >>> with FakeServer(["Hel", "lo!"]) as server, Client(server.url).stream("Hi") as stream:
+        ...     for piece in stream:
+        ...         break  # the end of the `with` closes the connection
+        >>> print(stream.text, stream.whole, stream.head.status, stream.head.request_id, stream.stats.pieces)
+        Hel False 200 req-1 1
     """
 
     def __init__(self, call: Call, display: Display) -> None:
@@ -72,7 +93,10 @@ class Stream(BaseStream, Generator[str, None, None]):
             del error  # the frame it is raised in must not hold it
 
     def close(self) -> None:
-        """Ends the stream and closes its connection; the text stays. While another thread reads, it is a `cancel()`."""
+        """Ends the stream and closes its connection; the text stays.
+
+        From a thread other than the one that is reading, it is a `cancel()`. A stream that has ended is unaffected.
+        """
         self._closing = True
         try:
             self._pieces.close()
@@ -86,8 +110,9 @@ class Stream(BaseStream, Generator[str, None, None]):
     def start(self) -> Self:
         """Waits for the first piece, and keeps it for the loop; what would be raised there is raised here.
 
-        For whoever passes a reply on, and must know whether there is one before an own status goes out. `text` has the
-        piece from then on. A stream that was started before is left as it is.
+        For whoever passes a reply on, and must know whether there is one before sending a status of their own. It
+        blocks like the first `next()`, retries included. `text` has the piece from then on. A stream that was started
+        before is left as it is.
 
         Returns:
             This stream.
@@ -110,20 +135,34 @@ class Stream(BaseStream, Generator[str, None, None]):
         return self
 
     def read(self) -> str:
-        """Reads the rest of the stream; returns all of its text, also what had been handed out before."""
+        """Reads the rest of the stream; blocks until it has ended.
+
+        Returns:
+            All of its text, also what had been handed out before.
+
+        Raises:
+            AcytooError: as reading does; `partial_text` holds what had arrived.
+        """
         for _ in self:
             pass
         return self.text
 
     def display(self, *, raw: bool = False) -> None:
-        """Shows the reply in a notebook's cell while it arrives, as Markdown; in a terminal, as it is.
+        """Shows the reply while it arrives: in a notebook's cell as Markdown; in a script, as it is, by printing it.
 
-        Reads the rest of the stream. A notebook is refreshed about ten times a second, less often as the reply grows
-        long, and what a reply holds of HTML, pictures and scripts is shown as text. A notebook's stop button closes the
-        connection; what had arrived stays.
+        Reads the rest of the stream, and blocks until it has ended. A cell that ends in a stream does the same by
+        itself; `display` is for the middle of a cell. No event loop is needed. The stop button, or Ctrl-C, closes the
+        connection; what had arrived stays, in the output and in `text`.
+
+        A reply has one output, which is saved with the notebook, and is refreshed about ten times a second, less often
+        as the reply grows long. Whatever a reply contains, no script in it runs, and nothing is loaded: HTML is shown
+        as text, pictures become links, and links lead to the web or to mail. Formulas (`$...$`, `$$...$$`, `\\(...\\)`,
+        `\\[...\\]`, `\\begin{align}`) are set by JupyterLab, Notebook and exports as long as they consist of ordinary
+        TeX; all others are shown as they were written. Code stays as it is, in the colours of the theme. The text as it
+        came is in `text`, and without control characters in the output's `text/plain`.
 
         Args:
-            raw: shows the text as it is.
+            raw: shows the text as it is, not as Markdown.
 
         Raises:
             AcytooError: as reading does; what had arrived is shown.
@@ -134,7 +173,7 @@ class Stream(BaseStream, Generator[str, None, None]):
                 shown.add(piece)
 
     def cancel(self) -> None:
-        """Ends the stream from any thread: its connection closes now.
+        """Ends the stream and closes its connection at once; may be called from any thread.
 
         A reader that waits wakes at once in `StreamCancelledError`; otherwise the next `next()` raises it, once.
         Nothing more is handed out; the text stays. A stream that has ended is unaffected.
