@@ -19,11 +19,11 @@ from typing import TypeVar
 from ..errors import APIConnectionError
 from .reader import Reader, Wait, Waker
 
-# News that comes so soon after other news, in seconds, waits for company: waking an event loop costs more than a piece.
+# Of news that comes so soon after other news, in seconds, wake-ups are joined: one costs more than reading a piece.
 _SOON = 0.0005
-# How long it waits: a little, and a little more for each reader, but never longer than this.
+# For how long, in seconds: a little, and a little more for each reader, but never longer than the last of these.
 _REST, _REST_PER_READER, _LONGEST_REST = 0.0004, 0.00002, 0.004
-_LONGEST_WAIT = 3600.0  # seconds; a selector takes no year
+_LONGEST_WAIT = 3600.0  # seconds; no selector takes a year
 
 _SERVER = Wait.SERVER  # looked up once, not for each piece
 
@@ -46,21 +46,21 @@ class Watch:
         self.arrivals: deque[tuple[Reader, Wait]] = deque()
         self.resumed: deque[Reader] = deque()
         self._free = deque([True])  # taken by the thread that watches
-        self._bell: _Bell | None = None
+        self._self_pipe: _SelfPipe | None = None
 
     def add(self, reader: Reader, wait: Wait) -> bool:
         """Takes a reader over; returns whether the calling thread has to `run`, since no other does."""
         self.arrivals.append((reader, wait))
         if first(self._free) is not None:
             return True
-        self._ring()
+        self._notify()
         return False
 
     def resume(self, reader: Reader) -> None:
-        """A reader has room again, or was stopped; from any thread. One that comes later is looked at when it comes."""
+        """A reader has room again, or was stopped; from any thread. One that is still to be added is looked at then."""
         if not self._free:
             self.resumed.append(reader)
-            self._ring()
+            self._notify()
 
     def run(self) -> None:
         """Watches, in this thread, until no reader is left."""
@@ -74,9 +74,9 @@ class Watch:
                     self.close(arrival[0])
             else:
                 with rounds:
-                    self._bell = rounds.bell
+                    self._self_pipe = rounds.self_pipe
                     rounds.run()
-                self._bell = None
+                self._self_pipe = None
             watching = self._leave()
 
     def _leave(self) -> bool:
@@ -84,20 +84,20 @@ class Watch:
         self._free.append(True)
         return bool(self.arrivals) and first(self._free) is not None
 
-    def _ring(self) -> None:
-        if (bell := self._bell) is not None:
-            bell.ring()
+    def _notify(self) -> None:
+        if (self_pipe := self._self_pipe) is not None:
+            self_pipe.write()
 
 
-class _Bell(socket.socket):
-    """What wakes the watching thread. Whoever lets go of it last closes it: while it is rung, its number is its own."""
+class _SelfPipe(socket.socket):
+    """What wakes the watching thread. Whoever lets go of it last closes it, so its number is not reused meanwhile."""
 
-    def ring(self) -> None:
+    def write(self) -> None:
         """From any thread."""
         try:
             self.send(b"\0")
         except OSError:
-            pass  # it rings already, or nobody watches any more
+            pass  # it is full, so the thread wakes anyway; or nobody watches any more
 
     def __del__(self) -> None:
         self.close()
@@ -107,18 +107,18 @@ class _Rounds:
     """What the watching thread keeps for itself. A round reads whatever has arrived, then wakes each event loop once.
 
     Attributes:
-        bell: whoever rings it has arrivals, and what is resumed, looked at.
+        self_pipe: whoever writes to it has arrivals, and what is resumed, looked at.
     """
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
         with contextlib.ExitStack() as opened:
             self._selector = opened.enter_context(selectors.DefaultSelector())
-            self._heard, end = socket.socketpair()
-            self.bell = _Bell(fileno=end.detach())
-            for each in (opened.enter_context(self._heard), self.bell):
+            self._read_end, end = socket.socketpair()
+            self.self_pipe = _SelfPipe(fileno=end.detach())
+            for each in (opened.enter_context(self._read_end), self.self_pipe):
                 each.setblocking(False)
-            self._selector.register(self._heard, selectors.EVENT_READ)
+            self._selector.register(self._read_end, selectors.EVENT_READ)
             self._opened = opened.pop_all()
         self._watched: dict[Reader, int] = {}  # by the descriptors of their sockets
         self._parked: dict[Reader, Wait] = {}  # and those that wait for something else
@@ -131,7 +131,7 @@ class _Rounds:
 
     def __exit__(self, *error: object) -> None:
         self._opened.close()
-        del self.bell  # calls that ended may keep these rounds, but they keep no socket open
+        del self.self_pipe  # calls that ended may keep these rounds, but they keep no socket open
 
     def run(self) -> None:
         """Watches until no reader is left."""
@@ -173,10 +173,10 @@ class _Rounds:
     def _collect(self, seconds: float) -> None:
         """Waits for news, so long at most, and reads what has arrived."""
         events = self._selector.select(min(max(seconds, 0), _LONGEST_WAIT))
-        now, rung = time.monotonic(), False
+        now, notified = time.monotonic(), False
         for key, _ in events:
             if (reader := key.data) is None:
-                rung = True
+                notified = True
                 continue
             settled, wait = reader.settled, reader.read(now)
             reader.note_news(self._wakers)
@@ -184,8 +184,8 @@ class _Rounds:
                 self._place(reader, wait)
             elif not settled:  # another limit may apply now, an earlier one
                 self._earliest = min(self._earliest, reader.due())
-        if rung:
-            self._heard.recv(4096)
+        if notified:
+            self._read_end.recv(4096)
             self._look_around()
         if now >= self._earliest:
             self._look_after_limits(now)
@@ -209,12 +209,12 @@ class _Rounds:
 
     def _register(self, reader: Reader) -> None:
         assert reader.descriptor is not None, "it is told by its socket"
-        if not reader.before_close(partial(self._let_go, reader)):  # nobody would tell when it is to be forgotten
+        if not reader.before_close(partial(self._let_go, reader)):  # nobody would say when to forget the socket
             reader.stop()  # as whoever ended its call does
             return
         try:
             self._selector.register(reader.descriptor, selectors.EVENT_READ, reader)
-        except OSError as error:  # the system watches enough already
+        except OSError as error:  # the system watches no more sockets
             del self._parked[reader]
             refuse(reader, error)
             self._watch.close(reader)

@@ -127,29 +127,29 @@ def test_whoever_comes_as_the_thread_leaves_is_watched() -> None:
             assert text_of(second) == "a"
 
 
-def test_a_bell_that_is_rung_as_the_thread_leaves_is_closed_after_that(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipe_that_is_written_to_as_the_thread_leaves_is_closed_after_that(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else its number might be another socket's by then, which the byte would go to."""
-    rings, over, numbers = threading.Event(), threading.Event(), []
+    writes, over, numbers = threading.Event(), threading.Event(), []
 
-    def ring_slowly(bell: socket.socket) -> None:
-        rings.set()
+    def write_slowly(pipe: socket.socket) -> None:
+        writes.set()
         assert over.wait(5)
-        numbers.append(bell.fileno())
+        numbers.append(pipe.fileno())
 
-    monkeypatch.setattr("acytoo_sdk._streams.watch._Bell.ring", ring_slowly)
+    monkeypatch.setattr("acytoo_sdk._streams.watch._SelfPipe.write", write_slowly)
     with watched() as one:
         reader, call = one.added()
         call.play("a")
         news(reader)  # it is watched by now
         reader.take()
-        ringer = threading.Thread(target=one.watch.resume, args=(reader,))
-        ringer.start()
-        assert rings.wait(5)
+        writer = threading.Thread(target=one.watch.resume, args=(reader,))
+        writer.start()
+        assert writes.wait(5)
         call.play(None)
         assert ended(reader)
         one.threads[0].join(5)
         over.set()
-        ringer.join(5)
+        writer.join(5)
     assert numbers[0] > 0
 
 
@@ -342,7 +342,7 @@ def assert_refused(reader: Reader, call: Any) -> None:
     assert call.closed.is_set(), "its connection is open"
 
 
-@pytest.mark.parametrize("what", ["selector", "bell", "register"])
+@pytest.mark.parametrize("what", ["selector", "pipe", "register"])
 def test_without_descriptors_for_a_watch_its_readers_end_in_an_error(
     monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
@@ -352,7 +352,7 @@ def test_without_descriptors_for_a_watch_its_readers_end_in_an_error(
         with monkeypatch.context() as patched:
             if what == "selector":
                 patched.setattr(selectors, "DefaultSelector", no_descriptors)
-            elif what == "bell":
+            elif what == "pipe":
                 patched.setattr(socket, "socketpair", no_descriptors)
             else:
                 patched.setattr(selectors.DefaultSelector, "register", no_descriptors)
