@@ -1,6 +1,7 @@
 """The async stream: a call that threads read, and the task that awaits its pieces in an event loop.
 
-No task group and no cancel scope is open while a piece is handed out.
+No task group and no cancel scope is open while a piece is handed out: the stream may go on, or end, in another task.
+How the threads read is not known here: `reader` has what they share with the task, and `waker` what wakes it.
 """
 
 from __future__ import annotations
@@ -89,10 +90,10 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
                 call.check_process()
             while not (reader.pieces or reader.ready()):
                 if (waker := self._waker) is None or (waiter := waker.waiter()) is None:
-                    self._waker = running_waker()  # of the first loop, or of another one that it goes on in
+                    self._waker = running_waker()  # it begins here, or goes on in another loop
                     continue
                 reader.on_ready(waker, waiter)
-                if not reader.ready():  # it may have come before it was asked for
+                if not reader.ready():  # what is waited for may have come before the waiter
                     await waiter
                     self._turn = time.monotonic()
             if reader.pieces:
@@ -100,7 +101,7 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
             self._raise_error()
             call.complete()
         except AcytooError as error:
-            self._stop_reading()
+            self._readers.stop(self._reader)
             raise call.finalize(error)  # noqa: B904 - it has its cause
         except BaseException:
             self._end()
@@ -189,7 +190,7 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
         Nothing more is handed out; the text stays. A stream that has ended is unaffected.
         """
         if self._call.cancel():
-            self._stop_reading()
+            self._readers.stop(self._reader)
 
     async def __aenter__(self) -> Self:
         return self
@@ -205,8 +206,9 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
             self._end()
 
     async def _let_others_run(self) -> None:
-        """Other tasks have their turn now and then, though there is a piece; on trio, as is its custom, each time."""
+        """Gives other tasks a turn, though there is a piece: on asyncio now and then, on trio each time."""
         now = time.monotonic()
+        # As trio's own functions do: they let others run each time.
         if self._waker is None or not self._waker.is_asyncio or now - self._turn > LONGEST_TURN:
             await checkpoint()
             self._turn = time.monotonic()
@@ -220,7 +222,7 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
                 del error  # the frame it is raised in must not hold it
 
     async def _start(self) -> None:
-        """Begins to read, or waits for that turn: as long as `total` allows."""
+        """Begins to read; where there is no room, waits for its turn, as long as `total` allows."""
         call, reader = self._call, self._reader
         try:
             call.start()
@@ -239,15 +241,10 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
             hint = "raise max_streams=, or Timeout(total=...)"
             raise APITimeoutError("The total limit ran out before the stream had its turn", phase="total", hint=hint)
 
-    def _stop_reading(self) -> None:
-        if not self._reader.ended:
-            self._readers.remove(self._reader)
-            self._reader.stop()
-
     def _end(self) -> None:
-        """No more pieces: whatever still reads stops, and is not told of."""
+        """Ends the call, and stops whatever still reads for it; its outcome is not told."""
         self._call.close()
-        self._stop_reading()
+        self._readers.stop(self._reader)
 
 
 def _nothing() -> Generator[str, None, None]:

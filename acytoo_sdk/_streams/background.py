@@ -1,4 +1,7 @@
-"""A stream that is read in the background, by the threads of an async client, while nobody awaits its pieces."""
+"""A stream that is read in the background, by the threads of an async client, while nobody awaits its pieces.
+
+An async batch reads its replies so: its loop is woken once for each reply, not for each piece.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ class BackgroundStream(BaseStream):
         return self._reader.ended or self._reader.stopped
 
     def start(self, waker: Waker, waiter: object) -> None:
-        """Has it read; the waiter is told when it has ended, and perhaps once more.
+        """Begins to read it; the waiter is woken when it has ended, and perhaps a second time.
 
         Raises:
             ClientClosedError: the client was closed.
@@ -52,17 +55,17 @@ class BackgroundStream(BaseStream):
             self._raise_error()
             call.complete()
         except AcytooError as error:
-            self._stop_reading()
+            self._readers.stop(self._reader)
             raise call.finalize(error)  # noqa: B904 - it has its cause
         return call.text
 
     def cancel(self) -> None:
         """Ends it from any thread: its connection closes now."""
         if self._call.cancel():
-            self._stop_reading()
+            self._readers.stop(self._reader)
 
     async def wait_for_end(self, seconds: float) -> None:
-        """Waits until nothing is read any more, which is soon after `cancel`; so long at most."""
+        """Waits until nothing is read any more, which is soon after `cancel`; for so many seconds at most."""
         if self.started and not self._reader.ended and not self._call.inherited:
             await wait_until(lambda: self._reader.ended, self._reader.on_ready, seconds=seconds, shielded=True)
 
@@ -79,11 +82,6 @@ class BackgroundStream(BaseStream):
                 raise error
             finally:
                 del error  # the frame it is raised in must not hold it
-
-    def _stop_reading(self) -> None:
-        if not self._reader.ended:
-            self._readers.remove(self._reader)
-            self._reader.stop()
 
 
 class _WholeReader(Reader):

@@ -1,8 +1,8 @@
 """The openers: threads that may wait for a connection; and which of a client's readers have their turn.
 
 Threads are daemons of ours, not an async library's workers: they outlive single awaits, starve nobody else's, and never
-hold the interpreter at its exit. An opener connects and sends; then its reader is watched. The first that has one to be
-watched becomes the watching thread itself, so that a lone stream costs one.
+hold the interpreter at its exit. An opener connects and sends; then its reader is watched. The first opener whose
+reader is to be watched becomes the watching thread itself, so that a lone stream costs one thread.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from .._network.provenance import is_of_caught_line
 from .reader import Reader, Wait
 from .watch import Watch, first, refuse
 
-# How many open connections at once, where none of them waits: more would fight for the interpreter.
+# How many threads open connections, as long as none has to wait: more would only compete for the interpreter.
 _OPENERS = 2
-# After so many seconds without a connection begun, those that open are taken to wait for slow servers.
+# Where no connection was begun for so many seconds, the openers are taken to wait for slow servers.
 _PATIENCE = 0.02
-# More than a system has.
+# More than a system has descriptors; so many places are made at once.
 _MOST_STREAMS = 100_000
 
 
@@ -45,12 +45,18 @@ class ReaderPool:
         self._readers.add(reader)
 
     def remove(self, reader: Reader) -> bool:
-        """Takes a reader that has not begun out of its queue; False if there is none such."""
+        """Takes a reader out of the queue, and ends it; False if it does not wait there."""
         return self._readers.remove(reader)
 
     def resume(self, reader: Reader) -> None:
         """A reader has room again, or was stopped; from any thread."""
         self._readers.resume(reader)
+
+    def stop(self, reader: Reader) -> None:
+        """Ends a reader, whether it waits for a place or is being read; from any thread."""
+        if not reader.ended:
+            self.remove(reader)
+            reader.stop()
 
     @property
     def waiting(self) -> int:
@@ -66,7 +72,7 @@ class ReaderPool:
 
 
 class _Readers:
-    """Those of one process.
+    """The readers of one process.
 
     No lock is taken: while a thread starts, the garbage collector may run in it, finalise a stream there, and want to
     take its reader out of the queue. Places are given and taken by the threads below alone, which no signal interrupts.
@@ -76,8 +82,9 @@ class _Readers:
         self.queue: deque[Reader] = deque()  # those that wait for a place
         self._places = deque([True] * size)
         self._reopened: deque[Reader] = deque()  # those that have one, and whose next step may wait
-        self._openers: list[threading.Thread] = []  # each looks for another reader before it leaves this list
-        self._reserve: list[threading.Thread] = []
+        # Each thread leaves its list before it ends, and looks for work once more after that.
+        self._openers: list[threading.Thread] = []
+        self._reserve: list[threading.Thread] = []  # sees whether the openers are stuck
         self._taken_up = 0  # counted roughly, to see whether there is any progress
         self._watch = Watch(reopen=self._reopen, close=self._close)
         self.resume = self._watch.resume
@@ -143,7 +150,7 @@ class _Readers:
             try:
                 work()
             finally:
-                _remove(thread, threads)  # it has left, unless there is a bug
+                _remove(thread, threads)  # it has done so itself, unless there is a bug
 
         thread = threading.Thread(target=run, name="acytoo-stream", daemon=True)
         threads.append(thread)
@@ -195,7 +202,7 @@ class _Readers:
             self._start_threads()
 
     def _stand_by(self) -> None:
-        """Where those that open are stuck, with slow servers, has twice as many do so."""
+        """Doubles the number of openers whenever all of them are stuck with slow servers."""
         spare = threading.current_thread()
         while True:
             while self._has_work():
@@ -226,5 +233,6 @@ def _remove(thread: threading.Thread, threads: list[threading.Thread]) -> None:
 
 
 def _is_of_threading(error: RuntimeError) -> bool:
+    """Whether threading raised it, as it does where the system has no more threads; else a signal handler did."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     return frame.f_globals.get("__name__") == threading.__name__
