@@ -1,4 +1,7 @@
-"""What the blocking and the async stream have in common: what they tell of their call."""
+"""What the blocking and the async stream have in common: what they tell of their call.
+
+How pieces are read is not known here. Nor is anything of notebooks and terminals: a client hands in what shows texts.
+"""
 
 from __future__ import annotations
 
@@ -132,5 +135,5 @@ class BaseStream:
 
 
 def call_of(stream: BaseStream) -> Call:
-    """The call of a stream, for who wants to know how it ended after the stream was dropped."""
+    """The call of a stream, for whoever wants to know how it ended after the stream was dropped."""
     return stream._call

@@ -45,7 +45,7 @@ class Call:
         pool: of its client.
 
     Attributes:
-        ended: whether it is `over`, and whoever ended it has seen to that; asked for each piece.
+        ended: whether it is `over`, and its bookkeeping is done; no property, since it is asked for each piece.
         facts: what is known of the reply.
         deadline: when `total` is over, on the monotonic clock; None for never, or not yet.
     """
@@ -92,7 +92,7 @@ class Call:
 
     @property
     def started(self) -> bool:
-        """Whether the clock of `total` runs."""
+        """Whether the clock of `total` was started."""
         return self._figures.began is not None
 
     @property
@@ -130,7 +130,8 @@ class Call:
         self._pool.check_open()
         own = self._client.on_event
         if listeners := subscribed() if own is None else (*subscribed(), own):
-            self._listeners = Listeners(listeners, self.info)  # before it runs: from then on, others may end it
+            # Before the call runs: from then on, others may end it, and tell so.
+            self._listeners = Listeners(listeners, self.info)
         self._apply(CallEvent.START)
         self._process = os.getpid()
         self._figures.began = began = time.monotonic()
@@ -159,8 +160,8 @@ class Call:
 
         Yields:
             A non-empty text; None where nothing more comes before the server says something; or the seconds to wait
-            before the next attempt. The step that a connection is opened in waits for it: the first, and the one after
-            a wait. The others wait for the server only until `unblock` was called.
+            before the next attempt. A step that opens a connection blocks until it has one: the first step, and each
+            after a wait. The others block until the server says something, unless `unblock` was called.
 
         Raises:
             AcytooError: as `texts`.
@@ -221,7 +222,7 @@ class Call:
         return math.inf if exchange is None else exchange.due(since)
 
     def expire(self) -> None:
-        """A limit has run out: the next step tells."""
+        """A limit has run out: the steps that follow are what had arrived, and the error."""
         if (exchange := self._exchange) is not None:
             exchange.expire()
 
@@ -284,7 +285,7 @@ class Call:
         self._finish()
         without_frames(error)
         if isinstance(error, StreamCancelledError):
-            self._tell_end("cancelled")  # unless whoever did so was faster
+            self._tell_end("cancelled")  # unless whoever cancelled it has done so
         else:
             self._tell_end("failed", error)
         return error
@@ -303,7 +304,7 @@ class Call:
         if self._apply(CallEvent.CLOSE):
             self._abort()
         self._finish()
-        # It may have ended otherwise; if nobody could tell so, for an exception came in between, this does.
+        # Where it had ended before, and an exception kept that from being told, it is told here.
         ended: dict[CallState, Outcome] = {CallState.COMPLETED: "completed", CallState.CANCELLED: "cancelled"}
         self._tell_end(ended.get(self.state, "closed"), apart=True)
 
@@ -334,7 +335,7 @@ class Call:
             listeners.tell(FirstPiece(self.info, now - (self._figures.began or now)))
 
     def _tell_end(self, outcome: Outcome, error: AcytooError | None = None, *, apart: bool = False) -> None:
-        """Tells the listeners, unless they were; whoever must not wait for them has them told `apart`."""
+        """Tells the listeners, unless they were told; `apart`: by another thread, waited for only a moment."""
         listeners = self._listeners
         if listeners is None or listeners.over or self.inherited:
             return
@@ -379,7 +380,7 @@ class Call:
         )
         timeout, deadline = self._options.timeout, self.deadline
         self._exchange = exchange = Exchange(transport, self._request, timeout=timeout, deadline=deadline, mask=mask)
-        if self.over:  # before `cancel` could see this attempt
+        if self.over:  # since before there was an attempt that `cancel` could abort
             exchange.abort()
         reply = Reply(exchange, reader, self.facts)
         try:

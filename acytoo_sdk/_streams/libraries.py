@@ -3,7 +3,7 @@
 A signal handler runs in the main thread, between any two bytecodes. In the middle of an import of that thread it could
 make no call of its own, since the import cannot go on before the handler has returned. So another thread imports, and
 the main thread waits for it, and so does a handler that interrupts the waiting. A finaliser that the collector runs in
-the importing thread is left without: no other thread can do its waiting.
+the importing thread can make no call: there is no other thread to wait in its place.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def load_libraries() -> None:
     if _loaded:
         return
     in_main_thread = threading.current_thread() is threading.main_thread()
-    if in_main_thread and not sys.is_finalizing() and not _may_hold_locks():  # no other thread runs in the end
+    if in_main_thread and not sys.is_finalizing() and not _may_hold_locks():  # no other thread runs at the end
         _import_apart()
     _import()  # at once, where it was imported already; else it says what is wrong
     _loaded = True
@@ -37,12 +37,12 @@ def _import() -> None:
 
 
 def _import_apart() -> None:
-    """Imports it in a thread of its own, and waits for that; does nothing where there are no more threads."""
+    """Imports them in a thread of its own, and waits for that; does nothing where there are no more threads."""
     imported = threading.Lock()
     imported.acquire()
 
     def run() -> None:
-        with contextlib.suppress(BaseException):  # whoever waits meets it, too
+        with contextlib.suppress(BaseException):  # the thread that waits will meet the same
             _import()
         imported.release()
 

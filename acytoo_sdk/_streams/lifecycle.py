@@ -1,4 +1,7 @@
-"""How a call stands: its state, what may happen to it, and the one transition between."""
+"""How a call stands: its state, what may happen to it, and the one transition between.
+
+What follows from a new state, that a connection is aborted for one, is done by `call`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The listeners of one call: who is told of its events, in which order, and from where."""
+"""The listeners of one call: who is told of its events, in which order, and from where.
+
+What they are told is defined in `events`; when it is told, in `call`.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,8 @@ _PATIENCE = 0.1
 class Listeners:
     """Those who listen to one call, and the context that it is started in.
 
-    Events come from several threads, from finalisers and from signal handlers. They are told one after the other: what
-    happens while another event is told, whoever tells that tells this one next. So nobody waits for anybody here.
+    Events come from several threads, from finalisers and from signal handlers. They are told one after the other: an
+    event that comes while another is told is left to whoever tells that one. So nobody waits for anybody here.
 
     Args:
         listeners: called one after the other.
@@ -45,7 +48,7 @@ class Listeners:
         self._telling = threading.Lock()  # never waited for
 
     def tell(self, event: Event) -> None:
-        """Calls them, here; the first event is the start, what happened before it comes after it.
+        """Calls them in this thread. They hear of the start first: what happened before it is told after it.
 
         Raises:
             BaseException: what one of them raises; those after it are not told of this event.
@@ -58,13 +61,13 @@ class Listeners:
         self._tell_waiting()
 
     def tell_apart(self, event: Event) -> None:
-        """Has them called by another thread, and waits for that, for a moment: not for the locks that they may need.
+        """Has them called by another thread, and waits for that, but only for a moment.
 
         A finaliser runs between any two bytecodes of any thread, and a signal handler of the main one; what they
-        interrupt may hold such a lock.
+        interrupt may hold a lock that a listener needs.
         """
         self._events.append(event)
-        if not self._begun or sys.is_finalizing():  # whoever begins tells it; at the end, no other thread runs any more
+        if not self._begun or sys.is_finalizing():  # the start will tell it; at the end, no other thread runs
             return
         told = threading.Lock()
         told.acquire()
@@ -103,7 +106,7 @@ class Listeners:
 
 
 def call_info(client: Options, call: CallOptions) -> CallInfo:
-    """What is asked, for those who listen: of a payload that sends messages alone, no model."""
+    """What is asked, for those who listen; without a model where the payload sends messages alone."""
     if client.payload in MESSAGES_ALONE:
         return CallInfo(client.base_url, None, None)
     return CallInfo(client.base_url, call.model, call.temperature)

@@ -56,8 +56,8 @@ class Reader:
 
     Args:
         call: what to read.
-        resume: called, from the consumer's thread, where the reader, or its end, was waited for.
-        steps: of the call, as its `steps`; None: those.
+        resume: called when there is room again for a reader that waits for it, or when the reader is stopped.
+        steps: what is read, in the form of `Call.steps`; None: the steps of the call itself.
 
     Attributes:
         pieces: what was read and not taken yet.
@@ -127,7 +127,7 @@ class Reader:
         return error
 
     def on_ready(self, waker: Waker, waiter: object) -> None:
-        """Has a waiter woken once, as soon as there is news; who asks looks again afterwards, for news before that."""
+        """Has a waiter woken once, by the next news. Call `ready` after it: news that came before wakes nobody."""
         self._waiting.append((waker, waiter))
 
     def stop(self) -> None:
@@ -147,7 +147,7 @@ class Reader:
         """Reads on, to where there is something to wait for; from there on, another thread may read.
 
         Args:
-            now: when the server was heard, or what it says from now on is waited for; on the monotonic clock.
+            now: from when on the silence of the server counts; on the monotonic clock.
         """
         self.begun, self._heard = True, now
         try:
@@ -200,7 +200,7 @@ class Reader:
             self.wake()
 
     def note_news(self, wakers: set[Waker]) -> None:
-        """Has the consumer woken, if it waits, by the next `wake` of its waker, which is put among these."""
+        """Has a consumer that waits woken by the next `wake` of its waker, which is added to `wakers`."""
         while self._waiting:
             try:
                 waker, waiter = self._waiting.pop()
@@ -210,7 +210,7 @@ class Reader:
             wakers.add(waker)
 
     def wake(self) -> None:
-        """Wakes the consumer, if it waits; whatever interrupts this, nobody is forgotten who was not woken."""
+        """Wakes the consumer, if it waits. What an exception leaves unwoken is kept for next time."""
         for waker, waiter in self._waiting[:]:
             waker.due(waiter)
             waker.wake()

@@ -54,7 +54,7 @@ class Reply:
 
     @property
     def waits(self) -> bool:
-        """Whether there is nothing more to be told before the server says more."""
+        """Whether `more` has nothing to tell before the server says more."""
         state = self._reader.state
         return self._exchange.waits if state is _BODY else state is _HEAD
 

@@ -21,7 +21,7 @@ def wait_after(
 ) -> float:
     """How long to wait before the next attempt, after one that failed.
 
-    Whoever makes the attempts waits, as suits him: a thread, or a watch of many.
+    The waiting is left to whoever makes the attempts: a thread of its own, or one that watches many calls.
 
     Args:
         error: what the attempt ended in.
@@ -61,7 +61,7 @@ def wait_after(
     finally:
         retrying.iter_state.reset()  # which keeps methods of `retrying`, and so itself, and the error
     assert isinstance(seconds, float), "or it would have raised the error"
-    return float(seconds)
+    return float(seconds)  # it is of a class of tenacity's
 
 
 def _wait(error: BaseException | None, attempt: int, policy: RetryPolicy) -> float:

@@ -1,4 +1,7 @@
-"""The blocking stream: one reply on its way, as a generator of its pieces."""
+"""The blocking stream: one reply on its way, as a generator of its pieces.
+
+Here is what a caller may do with one, from which thread. Attempts, and the ways in which a reply ends, are `call`'s.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,7 @@ class Stream(BaseStream, Generator[str, None, None]):
     def __init__(self, call: Call, display: Display) -> None:
         super().__init__(call, display)
         self._pieces = _pieces(call)
-        self._closing = False  # or closed
+        self._closing = False  # whether `close` was called
 
     def __next__(self) -> str:
         if self._first is not None and (piece := self._take_first()) is not None:
@@ -86,7 +89,7 @@ class Stream(BaseStream, Generator[str, None, None]):
     def throw(self, *error: Any) -> str:
         """Ends the stream with an exception, as for any generator."""
         if not self._call.started:
-            self._call.close()  # a generator that never ran runs no line of its own now
+            self._call.close()  # a generator that never ran runs none of its lines now, `finally` included
         try:
             return self._pieces.throw(*error)
         finally:
@@ -103,7 +106,7 @@ class Stream(BaseStream, Generator[str, None, None]):
         except ValueError as error:
             if not runs_elsewhere(error):
                 raise
-            self.cancel()  # only its own thread can close it, once it was woken
+            self.cancel()  # only the thread that runs the generator can close it; this wakes that one
         else:
             self._call.close()
 
@@ -198,19 +201,22 @@ class Stream(BaseStream, Generator[str, None, None]):
 
 
 def runs_elsewhere(error: ValueError) -> bool:
-    """Whether a generator says that another thread is running it; what comes from inside of it has more frames."""
+    """Whether a generator says that another thread is running it.
+
+    Of the frames that the error came through, the caller's is the only one then; from inside there would be more.
+    """
     return error.__traceback__ is not None and error.__traceback__.tb_next is None
 
 
 def _pieces(call: Call) -> Generator[str, None, None]:
-    """The generator inside a stream, which it must not know: see the top of `call`."""
+    """The generator inside a stream. It must not refer to the stream: see the top of `call`."""
     try:
         call.start()
         for text in call.texts():
             piece = call.deliver(text)
             try:
                 yield piece
-            except BaseException:  # thrown in: none of the call's own, whatever its kind
+            except BaseException:  # it was thrown in: it is not the call's own, whatever its class
                 call.close()
                 raise
         call.complete()

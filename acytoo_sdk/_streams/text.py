@@ -30,8 +30,8 @@ class GrowingText:
         self.pieces = 0
         self.characters = 0
         self._parts: list[str] = []
-        self._joined = 0  # how many of the first parts are long ones
-        self._joined_characters = 0  # how many characters there were when that was said
+        self._joined = 0  # how many of the first parts `add` leaves alone: joined ones, or long ones
+        self._joined_characters = 0  # how many characters there were when that was last set
         self._joining = threading.Lock()
 
     def add(self, piece: str) -> None:

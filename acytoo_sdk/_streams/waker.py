@@ -16,7 +16,7 @@ GRACE = 0.25
 """How long, in seconds, closing waits for a connection to be closed: it is at once, unless a name is being resolved."""
 
 LONGEST_TURN = 0.001
-"""How long, in seconds, something that is there already may keep other tasks of a loop waiting."""
+"""How long, in seconds, pieces that are there already may keep other tasks of a loop waiting."""
 
 
 class LoopWaker:
@@ -33,7 +33,7 @@ class LoopWaker:
 
     def __init__(self, loop: Any) -> None:
         self.is_asyncio = hasattr(loop, "create_future")
-        self._loop = weakref.ref(loop)  # the loop's variables live as long as it does, and this is one of them
+        self._loop = weakref.ref(loop)  # this is a variable of the loop, and must not keep it alive
         self._due: deque[Any] = deque()
         if self.is_asyncio:
             from asyncio import get_running_loop  # whoever runs such a loop has imported it
@@ -65,9 +65,10 @@ class LoopWaker:
         except (AttributeError, RuntimeError) as error:
             if not self._tells_of_the_end(loop, error):
                 raise  # a signal handler's
-            self._due.clear()  # the loop is gone, and with it whoever waited: they would hold it, and their streams
+            self._due.clear()  # the loop is gone, and so is whoever waited: kept, they would hold it, and their streams
 
     def _tells_of_the_end(self, loop: Any, error: Exception) -> bool:
+        """Whether an error means that the loop is gone, or closed."""
         if loop is None:
             return True
         return bool(loop.is_closed()) if self.is_asyncio else type(error).__name__ == "RunFinishedError"  # of trio
@@ -112,12 +113,12 @@ async def wait_until(
     seconds: float,
     shielded: bool = False,
 ) -> bool:
-    """Waits in the running loop, so long at most.
+    """Waits in the running loop until something is ready, or the time has run out.
 
     Args:
         ready: what is waited for.
         on_ready: called with a waker, and a waiter that it is to wake once `ready` may have changed.
-        seconds: how long.
+        seconds: how long to wait at most.
         shielded: whether a cancellation of the task has to wait, too.
 
     Returns:
