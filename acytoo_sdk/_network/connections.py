@@ -1,7 +1,7 @@
 """urllib3's connections and pools, on our sockets: each tells the scope of its thread how far it is.
 
-The only file that imports urllib3. What connects, speaks TLS, goes through proxies and keeps idle connections is its
-code; the connecting itself is left to the scope.
+The only file that imports urllib3. Speaking TLS, going through proxies and keeping idle connections is its code; making
+a connected socket is left to the scope.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .head import StrictHTTPResponse
 from .provenance import is_of_caught_line
 from .sockets import LimitedTLSSocket, SocketScope, current_scope
 
-# More than a system keeps of what arrives, where a receive brings 16 KiB; a flood must end.
+# At 16 KiB each, more than a system keeps of what arrives; a flood must end.
 _MOST_LATE_RECEIVES = 1024
 
 
@@ -44,20 +44,21 @@ class Connection(HTTPConnection):
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         scope = scope_in_use()
-        self._kept = scope.limits.phase == "connect" and self.sock is not None  # on a new one, TLS tickets come unasked
+        # Only a kept one is looked at before it serves: on a new one, TLS tickets come unasked.
+        self._kept = scope.limits.phase == "connect" and self.sock is not None
         try:
             super().request(*args, **kwargs)
         except BaseException as error:
             scope.drop_unsent()
             if self.sock is None and isinstance(error, ConnectionResetError):
-                raise OSError("reset while connecting") from error  # urllib3 takes a bare one for a reply come early
+                raise OSError("reset while connecting") from error  # of a bare one, urllib3 would go on to a reply
             raise
         finally:
             if scope.limits.phase == "first_byte":
                 scope.request_sent()
 
     def send(self, data: Any) -> None:
-        if self._kept:  # at the last moment, for what may come meanwhile
+        if self._kept:  # asked as late as possible: something may have come meanwhile
             self._kept = False
             self._take_up(scope_in_use())
         super().send(data)

@@ -53,7 +53,7 @@ class Exchange:
         return self._scope.aborted
 
     def abort(self) -> None:
-        """Ends it from any thread: who reads wakes at once, in an error, and nothing read from now on is used."""
+        """Ends it from any thread: whoever reads wakes at once, in an error, and nothing read from now on is used."""
         self._scope.abort()
 
     @property
@@ -107,7 +107,7 @@ class Exchange:
         self._scope.framing = framing
 
     def receive(self) -> bytes | None:
-        """The next bytes of the body, as soon as any have arrived; None at its end, none while nothing is waited for.
+        """The next bytes of the body; b"" where none have arrived and the socket does not wait; None at its end.
 
         Raises:
             AcytooError: the rest did not come.

@@ -140,7 +140,7 @@ def _anything(failure: _Failure) -> BaseException | None:
 
 
 def _any_of(*kinds: type[BaseException], but: tuple[type[BaseException], ...] = ()) -> _Found:
-    """A cause of one of these kinds, but where it is of the others."""
+    """A cause of one of these kinds, unless it is also one of the others."""
 
     def found(failure: _Failure) -> BaseException | None:
         cause = failure.first(*kinds)

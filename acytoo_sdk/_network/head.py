@@ -50,7 +50,7 @@ class StrictHTTPResponse(http.client.HTTPResponse):
 
     @property
     def descriptor(self) -> int | None:
-        """The socket's, where its file holds back nothing that a selector could not see."""
+        """The socket's; None where what was received might be held back, unseen by a selector."""
         return self._sock.fileno() if isinstance(self._sock, LimitedSocket) and self._sock.fileno() >= 0 else None
 
     @property
@@ -89,7 +89,7 @@ class StrictHTTPResponse(http.client.HTTPResponse):
         return self.fp.read1(len(self.fp.peek()))
 
     def receiving_now(self) -> Callable[[], bytes]:
-        """What receives like `receive`, past the file, which is empty after that, from a socket that does not wait."""
+        """A function like `receive`, for a socket that does not wait; it passes by the file, which must be empty."""
         return self._sock.receive_now  # type: ignore[no-any-return]
 
     def _connection_options(self) -> set[str]:
@@ -113,8 +113,8 @@ def _would_block(sock: Any) -> bool:
 class _HeadLines:
     """The lines of a head, in which the connection must not end; each is well-formed.
 
-    They are kept, since http.client reads a head that comes in pieces anew from its first line. What does not look like
-    a status line to http.client, which takes any blank for one, is left to it.
+    They are kept, since http.client reads a head that comes in pieces anew from its first line. A first line that does
+    not begin like a status line, whatever blanks come before that, is left to http.client, which refuses it.
     """
 
     def __init__(self, sock: Any, file: Any) -> None:

@@ -1,4 +1,7 @@
-"""The limits of one attempt, on the clock: how long the next operation on its socket may take."""
+"""The limits of one attempt, on the clock: how long the next operation on its socket may take.
+
+No socket is known here: `sockets` asks before each operation, and `failures` says what it means that time ran out.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,7 @@ class Limits:
         if left <= 0:
             raise TimeoutError("no time is left")
         if self.expired == "idle" and self._timeout.idle is not None:
-            left = self._timeout.idle  # to the last digit: setting another limit is a system call
+            left = self._timeout.idle  # exactly: the above is rounded, and each new value costs a system call
         return None if left == math.inf else min(left, _LONGEST_TIMEOUT)
 
 

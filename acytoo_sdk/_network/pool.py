@@ -1,4 +1,7 @@
-"""The pool: what a client shares with those made from it: the transport, and the streams that run on it."""
+"""The pool: what a client shares with those made from it: the transport, and the streams that run on it.
+
+How a request is sent, and how a stream is read, is not known here.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Cancellable(Protocol):
-    """A stream, as far as closing its client goes."""
+    """What closing a client has to know of its streams."""
 
     @property
     def started(self) -> bool:

@@ -1,4 +1,7 @@
-"""Proxies: which one a URL goes through, by the client's own setting or the environment's."""
+"""Proxies: which one a URL goes through, by the client's own setting or the environment's.
+
+The environment itself is read elsewhere: requests does so, which `transport` alone imports.
+"""
 
 from __future__ import annotations
 

@@ -29,10 +29,10 @@ _MOST_AT_ONCE = 2**16  # bytes
 class SocketScope:
     """What a cancel scope is to tasks, for the socket of one attempt: its limits, and its end from any thread.
 
-    Who does something to the socket has the turn meanwhile; who finds another at it goes without, and leaves it to that
-    one to close what is to be closed. So the number of a socket is not given away while somebody is just using it:
-    `shutdown` would reach a stranger's connection. Nobody waits: a finaliser, or a signal handler, may abort what the
-    code that it interrupts is closing.
+    Whoever does something to the socket has the turn meanwhile. Whoever finds that another has it does nothing to the
+    socket, and leaves it to that one to close what is to be closed. So a socket's number is not given to another socket
+    while somebody is using it: `shutdown` would reach a stranger's connection. Nobody waits for the turn: a finaliser,
+    or a signal handler, may abort what the code that it interrupts is closing.
 
     Args:
         limits: of the attempt.
@@ -43,8 +43,8 @@ class SocketScope:
         aborted: whether `abort` was called.
         closed: whether `close` was called.
         late: whether a limit had run out when the body was to be received: what has arrived is all that is taken.
-        blocking: whether a receive waits; else, somebody waits for many sockets, and looks after the limits.
-        had_turn: whether the head was received from, without waiting, since this was last reset.
+        blocking: whether a receive waits; else, somebody else waits for many sockets, and looks after the limits.
+        had_turn: where it does not wait, whether one receive of the head was made since this was last reset.
         reply: http.client's reply, once it is awaited.
         head_received: whether its head is there.
         before_close: what is to be done before the socket is closed, or given back, by whoever watches it.
@@ -85,7 +85,7 @@ class SocketScope:
         self._to_close: list[Callable[[], None]] = []  # by whoever has the turn
 
     def abort(self) -> None:
-        """Ends the attempt from any thread: who reads wakes at once, and nothing read from now on is used."""
+        """Ends the attempt from any thread: whoever reads wakes at once, and nothing read from now on is used."""
         self.aborted = True
         # Not the socket's own method: an SSLSocket's drops its TLS layer, and its reader would go on with ciphertext.
         self._use_socket(lambda sock: socket.socket.shutdown(sock, socket.SHUT_RDWR))
@@ -123,7 +123,7 @@ class SocketScope:
             self._leave(mine)
 
     def let_go(self) -> None:
-        """Nobody is to watch the socket any more."""
+        """Has whoever watches the socket forget it."""
         act, self.before_close = self.before_close, None
         if act is not None:
             act()
@@ -145,7 +145,7 @@ class SocketScope:
         self._close_what_is_left()
 
     def connect(self, host: str, port: int, options: list[tuple[int, int, int | bytes]]) -> socket.socket:
-        """A socket connected to the first address of a host that answers; they share the time that is left."""
+        """A socket connected to the first address of a host that answers; all of them share the time that is left."""
         failure = OSError("the host has no address")
         try:
             addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -175,7 +175,10 @@ class SocketScope:
         self.limits.connected()
 
     def drop_unsent(self) -> None:
-        """Closing will reset the connection: or the system would keep what a server does not take, and not tell it."""
+        """Has closing reset the connection, where a server did not take all of the request.
+
+        Otherwise the system would keep the rest, and not tell the server that nobody is there any more.
+        """
         self._use_socket(lambda sock: sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)))
 
     def time_left(self) -> float | None:
@@ -253,7 +256,10 @@ class LimitedSocket(socket.socket):
     would_block = False
 
     def makefile(self, mode: Any = "r", buffering: int | None = None, **how: Any) -> Any:
-        """The file that a reply is read from: of a record of TLS, no part stays where no selector would see it."""
+        """The file that a reply is read from: large enough for a record of TLS, so that each is taken as a whole.
+
+        What TLS held back of a record, no selector would see.
+        """
         return super().makefile(mode, _TLS_RECORD if buffering is None else buffering, **how)
 
     def recv_into(self, buffer: Any, nbytes: int | None = 0, flags: int = 0) -> int:
@@ -267,7 +273,7 @@ class LimitedSocket(socket.socket):
             if scope.blocking or scope.late:
                 raise TimeoutError("nothing more had arrived") from error
             self.would_block = True
-            raise BlockingIOError(errno.EAGAIN, "nothing more has arrived") from None  # TLS has another word for it
+            raise BlockingIOError(errno.EAGAIN, "nothing more has arrived") from None  # over TLS, too
         scope.check()
         if not received and not self.closed_by_peer:
             self.getpeername()  # raises after a reset, which TLS takes for an end before Python 3.13
@@ -362,7 +368,8 @@ class use_scope:  # noqa: N801 - reads like the context manager it is
 
     def __enter__(self) -> None:
         interrupted = current_scope()
-        self._interrupted = None if interrupted is None or interrupted.closed else interrupted  # or its end was
+        # A closed one is left over from an attempt whose `__exit__` was interrupted.
+        self._interrupted = None if interrupted is None or interrupted.closed else interrupted
         _thread.scope = self._scope
 
     def __exit__(self, *error: object) -> None:

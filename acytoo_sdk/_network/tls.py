@@ -1,4 +1,7 @@
-"""TLS: what OpenSSL does not tell by itself."""
+"""TLS: what OpenSSL does not tell by itself: whose an error is, and whether an end was a cut.
+
+Sockets and limits are not known here.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,12 @@ T = TypeVar("T")
 
 
 def own_outcome(operate: Callable[..., T], *arguments: object) -> T:
-    """What an operation on TLS comes to; its error, once it is known to be of this connection: it comes again.
+    """What an operation on TLS returns, or its error; after an error, it is tried once more to see whose that was.
 
-    OpenSSL keeps a thread's errors until they are told, and whose they are it does not know (SSL_get_error(3): the
-    queue must be empty before). Python runs signal handlers before it tells the error of what they interrupt: to
-    whatever they do next, a live connection looks broken, and of the interrupted one nothing is left to be told.
-    Telling empties the queue.
+    OpenSSL keeps the errors of a thread in a queue until they are read, and does not note of which connection they are
+    (SSL_get_error(3): the queue must be empty before). Python runs signal handlers before it reads the error of the
+    operation that they interrupt. So what a handler does meets that error on a connection that is alive, and for the
+    interrupted operation nothing is left to be read. Reading empties the queue: an error that comes again is its own.
     """
     try:
         return operate(*arguments)

@@ -70,7 +70,7 @@ class Transport:
         """Sends a request on a connection of this scope; returns its reply, whose head is awaited.
 
         Raises:
-            InvalidRequestError: the bundle of certificates, the client's own, or the environment's proxy is none.
+            InvalidRequestError: the bundle of certificates, the client's own, or the environment's proxy is not usable.
             Exception: whatever the stack raises.
         """
         prepared = requests.PreparedRequest()
@@ -78,7 +78,7 @@ class Transport:
         prepared.headers = CaseInsensitiveDict({**request.headers, "content-length": str(len(request.body))})
         proxy = self.proxies.address_for(request.url)
         if request.url.startswith("https"):
-            self._adapter.tls()  # here: requests would take the error of a bundle that is none for an invalid URL
+            self._adapter.tls()  # here, since requests takes the error of a bad bundle for an invalid URL
         with use_scope(scope):
             scope.check()
             return self._adapter.send(prepared, stream=True, proxies={"all": proxy} if proxy else None)
@@ -143,7 +143,7 @@ def tls_context(verify: Verify, cert: Cert = None) -> Context:
     """What a client with these options speaks TLS by; see `Transport` for them.
 
     Raises:
-        InvalidRequestError: the bundle of certificates, or the client's own, is none.
+        InvalidRequestError: the bundle of certificates, or the client's own, is not usable.
     """
     return _new_context(verify, cert) if isinstance(verify, bool | str) else BorrowedContext(verify)
 
