@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+# From here, and not from `urllib3.connection`, whose classes may be a cassette's when this is imported.
+from urllib3.connectionpool import HTTPConnection, HTTPConnectionPool, HTTPSConnection, HTTPSConnectionPool  # type: ignore[attr-defined]
 from urllib3.exceptions import HTTPError as HTTPError
 from urllib3.util.ssl_ import create_urllib3_context
 from urllib3.util.ssltransport import SSLTransport
@@ -144,6 +145,13 @@ class _Pool(HTTPConnectionPool):
     """A pool of idle connections that several may close at the same moment, which urllib3's own does not survive."""
 
     QueueCls = _IdleConnections  # type: ignore[assignment]
+    connection_class: type[Connection]
+
+    @property
+    def ConnectionCls(self) -> type[Any]:  # type: ignore[override]  # noqa: N802 - urllib3's name
+        """Ours; but while a cassette of vcrpy is in use, the connections that it has put into urllib3."""
+        inherited = super().ConnectionCls
+        return inherited if hasattr(inherited, "cassette") else self.connection_class
 
     def close(self) -> None:
         idle, self.pool = self.pool, None
@@ -159,10 +167,10 @@ def pool_classes(plain: type[Connection], tls: type[TLSConnection]) -> PoolClass
     """Pools of these connections."""
 
     class PlainPool(_Pool):
-        ConnectionCls = plain
+        connection_class = plain
 
-    class TLSPool(_Pool, HTTPSConnectionPool):
-        ConnectionCls = tls
+    class TLSPool(_Pool, HTTPSConnectionPool):  # type: ignore[override]
+        connection_class = tls
 
     return {"http": PlainPool, "https": TLSPool}
 
