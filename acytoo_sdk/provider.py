@@ -1,7 +1,35 @@
 """The door for g4f's users: `Acytoo`, the provider class they know, on the clients of this package.
 
-What g4f asks of a provider is a class with the right attributes and classmethods; nothing of g4f is imported. Of the
-wire, nothing is known here either: each call is a client's.
+Change the import, and point `ACYTOO_BASE_URL` to a server of your own:
+
+    from acytoo_sdk.provider import Acytoo
+
+    async for block in Acytoo.create_async_generator("gpt-3.5-turbo", [{"role": "user", "content": "Hi"}]):
+        print(block, end="")
+
+`create_async` waits for the whole text, and `create_completion` is an ordinary generator, which needs no event loop.
+`temperature`, `timeout`, `proxy`, `key`, `password` and `base_url` are honoured; any other keyword is ignored, `api_key`
+too: it may belong to another service. `provider(base_url=..., **options)` makes a class for another server, with any
+option of `Client`. Today's g4f takes such a class as it is: `g4f.client.Client(provider=Mine)`,
+`AsyncClient(provider=Mine)` and `g4f.ChatCompletion.create(..., provider=Mine)`.
+
+What is different from the old class:
+
+    the old class                            this one
+    UnicodeDecodeError where a network       characters arrive whole
+      chunk cuts a character
+    always asks for gpt-3.5-turbo            asks for the model that is named; for `default_model`
+                                               where that is "" or None
+    no limits, no retries, errors of         `Timeout`, `RetryPolicy` and this package's errors,
+      aiohttp                                  which keep the text so far
+    a web page or an advertisement comes     a page is an error, an advertisement is stripped
+      as the reply
+    working = False                          True once `url` is a server of yours
+    bad arguments fail while the reply is    they fail at the call
+      read
+
+Nothing of g4f is imported: it asks for no more than a class with the right attributes and classmethods. Of the wire,
+nothing is known here either: each call is a client's.
 """
 
 from __future__ import annotations
