@@ -29,6 +29,8 @@ import acytoo_sdk
 
 RECORD = Path(__file__).with_name("public_api.txt")
 MODULES = ("", ".errors", ".protocol", ".conversation", ".batch", ".events", ".provider", ".testing", ".notebook")
+# Of the others, users import no name: the package's own ones, and what IPython calls.
+IN_THE_README = ("", ".batch", ".events", ".testing", ".provider", ".protocol")
 HEADING = "# The public API. Rewritten by: python tests/promises/test_public_api.py --write"
 # Users get these from a client: what their constructors take is nobody's business.
 MADE_BY_THE_PACKAGE = {"Stream", "AsyncStream", "Map", "AsyncMap"}
@@ -290,6 +292,16 @@ def test_the_public_api_is_the_recorded_one() -> None:
 
     if told:
         pytest.fail(f"The public API is not the one that is recorded.\n\n{told}\n\n{ADVICE}", pytrace=False)
+
+
+def test_every_public_name_is_in_the_readme_and_no_other() -> None:
+    readme = (RECORD.parent.parent.parent / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("\n## Names\n")[2].partition("\n## ")[0]
+    modules = [import_module(f"{acytoo_sdk.__name__}{name}") for name in IN_THE_README]
+    public = {name for module in modules for name in public_names(module)} - {"__version__"}
+    listed = set(re.findall(r"`(\w+)`", table))
+    assert public - listed == set()
+    assert {name for name in listed - public if name[0].isupper()} == set()
 
 
 def test_the_record_is_read_back_as_it_was_written() -> None:
