@@ -1,7 +1,56 @@
-"""The IPython extension: `%load_ext acytoo_sdk` brings `%%acytoo` and `%acytoo`, and errors in a few lines.
+r"""The IPython extension: `%%acytoo` asks what its cell says, and one conversation goes on from cell to cell.
 
-One conversation goes on from cell to cell, until it is reset. Showing replies needs no extension: that is in
-`_display`, and in the streams.
+    pip install 'acytoo-sdk[notebook]'
+
+    %load_ext acytoo_sdk
+    %acytoo --config base_url=https://chat.example.com model=gpt-3.5-turbo key=$MY_KEY
+
+    %%acytoo -s "Answer in one sentence." -o answer
+    What is a stream?
+
+Options of a cell, %%acytoo:
+
+    -s, --system TEXT       instructions to the model, from this cell on
+    -m, --model NAME        the model, for this cell
+    -t, --temperature T     0 to 2, for this cell
+    -o, --output VARIABLE   where the text of the reply goes, a str; if the reply is stopped or breaks, what had arrived
+    -f, --fill              {name} stands for the variable of that name, and for nothing else; {{ and }} are braces
+    --raw                   shows the reply as it is, not as Markdown
+    --new                   begins a new conversation
+
+Options of a line, %acytoo, one at a time; without any, it shows this text:
+
+    --config                    shows the settings, but of key and password only whether they are set
+    --config NAME=VALUE ...     changes settings, all of these or, where one is not usable, none:
+        base_url, path              where the server is
+        model, temperature          of each call
+        key, password               given as $NAME alone, as is client
+        payload                     acytoo, ai-sdk, prompt, or a function's $NAME
+        retry                       how many attempts a call may have
+        timeout                     seconds for all of a reply, or none
+        timeout.connect, .first_byte, .idle, .total     one limit, in seconds, or none
+        client                      a Client of your own, which the other settings then modify
+    --history                   shows the conversation
+    --reset                     forgets the conversation
+
+A value $NAME, after -s and -m as well, is that of the variable NAME of the notebook, or else of the environment. A key
+or a password cannot be typed here, since what is typed is saved with the notebook; neither is ever shown. Where nothing
+is set, ACYTOO_BASE_URL, ACYTOO_KEY, ACYTOO_PASSWORD and ACYTOO_MODEL are read.
+
+A cell waits for its reply, and shows it as Markdown while it arrives, in one output that is saved with the notebook.
+The stop button closes the connection; what had arrived stays. A reply that is stopped or breaks fails its cell, and
+leaves the conversation as it was. Errors of this package are shown in a few lines: the sentence, a hint, and what had
+arrived; %tb shows the full traceback.
+
+A reply is shown safely: whatever it contains, no script in it runs and nothing is loaded. HTML is shown as text,
+pictures become links, and links lead to the web or to mail. Formulas ($...$, $$...$$, \(...\), \[...\], \begin{align})
+are set by JupyterLab, Notebook and exports, as long as they consist of ordinary TeX; all others, and all formulas in
+editors that set none in HTML, are shown as they were written. Code stays as it is, to the letter, in the colours of the
+theme. The text as it came, but for control characters, is the output's text/plain.
+
+Without the extension, a cell that ends in a stream, `client.stream("Hi")`, shows the reply in the same way.
+`stream.display()` does so in the middle of a cell, and `await stream.display()` for an AsyncClient. The text is then in
+`stream.text`, also after the stop button. No event loop is needed.
 """
 
 from __future__ import annotations
@@ -30,35 +79,6 @@ if TYPE_CHECKING:
 
 __all__ = ["load_ipython_extension", "unload_ipython_extension"]
 
-_HELP = """Talks to a chat endpoint; one conversation goes on from cell to cell.
-
-    %acytoo --config base_url=https://chat.example.com model=gpt-3.5-turbo key=$MY_KEY
-
-    %%acytoo -s "Answer in one sentence." -o answer
-    What is a stream?
-
-For a cell:
-    -s, --system TEXT       instructions to the model, from this cell on
-    -m, --model NAME        the model, for this cell
-    -t, --temperature T     0 to 2, for this cell
-    -o, --output VARIABLE   where the reply goes, a str; what had arrived, if it is stopped or breaks
-    -f, --fill              {name} in the cell stands for the variable of that name; {{ and }} are braces
-    --raw                   shows the reply as it is, not as Markdown
-    --new                   begins a new conversation
-
-For a line:
-    --config [NAME=VALUE ...]   shows the settings, or changes some: base_url, path, model, temperature, retry
-                                (attempts), timeout (seconds for all of a reply, or none), timeout.connect,
-                                .first_byte, .idle, .total, payload (acytoo, ai-sdk, prompt, or a function's $NAME),
-                                key, password, and client (one of your own, to begin with)
-    --history                   shows the conversation
-    --reset                     forgets the conversation
-
-A value $NAME is that of the variable NAME of the notebook, or of the environment. key, password and client are given
-that way only: what is typed here is saved with the notebook. ACYTOO_BASE_URL, ACYTOO_KEY, ACYTOO_PASSWORD and
-ACYTOO_MODEL are honoured. A reply that is stopped or breaks leaves the conversation as it was, and fails its cell.
-"""
-
 _SECRETS = [name for name, option in OPTIONS.items() if option.check is check_secret]
 
 
@@ -77,7 +97,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     def acytoo(line: str, cell: str | None = None) -> None:
         session.run(line, cell)
 
-    acytoo.__doc__ = _HELP
+    acytoo.__doc__ = __doc__  # what `%acytoo?` shows
     acytoo.__dict__["session"] = session
     shell.register_magic_function(no_var_expand(acytoo), "line_cell", "acytoo")
     session.take_errors()
@@ -188,7 +208,7 @@ class Session:
         elif options.history:
             self._show_history()
         elif options.config is None:
-            print(_HELP)
+            print(__doc__)
         else:
             if options.config:
                 self._configure(options.config)

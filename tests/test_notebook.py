@@ -663,7 +663,7 @@ def test_the_extension_can_be_loaded_reloaded_and_unloaded(kernel: Kernel, name:
 
     assert [cell.status for cell in cells[:7]] == ["ok"] * 7
     assert cells[4].shown == ["ok"]
-    assert "Talks to a chat endpoint" in str(cells[5].reply["content"]["payload"])
+    assert "Options of a cell, %%acytoo" in str(cells[5].reply["content"]["payload"])
     assert "not found" in cells[7].printed
     assert "custom_exceptions" not in cells[6].printed
 
