@@ -1,7 +1,67 @@
-"""Batches: many prompts, as many at once as you say, their results as they come or in order; and a journal of them.
+"""Batches: many prompts, some at once, their results in order or as they come; and a journal of them.
 
-`Client.map` and `AsyncClient.map` make them. What is asked when is decided in `_batch`; here are the two that are
-iterated: each reads the input, and waits, in its own way, in the thread or the task that asks for the next result.
+`Client.map` and `AsyncClient.map` make them, and explain the arguments. Which prompt is sent when is decided in
+`_batch`. Here are the two iterators that users hold: each reads the input and waits in its own way, in the thread or
+the task that asks for the next result.
+
+    rows = [{"id": 1, "text": "Guten Morgen"}, {"id": 2, "text": "Gute Nacht"}]
+
+    def prompt(row):
+        return f"Translate: {row['text']}"
+
+    for result in client.map(rows, prompt=prompt, concurrency=16, journal="answers.jsonl"):
+        print(result.item["id"], result.error or result.text)
+
+The input may be endless: it is read as results are taken, `window` prompts ahead at most, so that ten million cost no
+more memory than a hundred. An error stays with its prompt, in `Result.error`, and the others go on; `Result.unwrap()`
+is the text, or raises the error. A prompt whose reply broke off is asked again, also after its first text, since nobody
+was handed that text. When a server says that it has too many requests (429, or 503 with `Retry-After`), all prompts
+pause; that costs none of them an attempt while others get their replies. `requests_per_minute` keeps below the server's
+limit from the start, and `ordered=False` hands out results as they come.
+
+A journal is a file with a JSON object a line: `id`, `index`, `at`, `messages`, `text` (or `error`), `attempts`,
+`notice`, `whole` and `request_id`. There are no secrets in it. The same call with the same file asks nothing again that
+was answered, whether the last run came to its end, crashed, was killed or was interrupted by Ctrl-C; such a result has
+`resumed` set. What failed is asked again. Only one run at a time can use the file. A run that continues one keeps about
+130 bytes in memory for each answer.
+
+`tqdm(client.map(rows))` and `rich.progress.track(client.map(rows))` know the length where the input has one. With
+pandas, `df["answer"] = [result.text for result in client.map(df["question"])]` adds a column. `AsyncClient.map` is the
+same with `async for`; its input may be an async iterable, and no prompt needs a thread of its own.
+
+`Client.map(executor=...)` makes the calls wherever a `concurrent.futures.Executor` runs them: in a pool of threads or
+processes, with loky, or on a cluster of Dask or Ray. All else stays in this process: order, retries, pauses, rate and
+journal, so that they hold for all machines together. The executor is given `concurrency` calls at a time: make that the
+number of its workers. Each worker process keeps a copy of the client, its secrets in clear, with connections of its
+own; the files that `verify=` and `cert=` name must exist there, and this package must be installed. A `payload=`
+function must be importable in the workers of a `ProcessPoolExecutor`; loky, Dask and Ray take those of a script or a
+notebook as well. The executor stays open after the batch. If it breaks, or raises what is no call's error, that comes
+out of the batch after the results before it, and the journal has those.
+
+Dask: install `acytoo-sdk[dask]`; its profiler is switched off, for the reason below.
+
+    import dask
+    from dask import distributed
+
+    from acytoo_sdk import Client
+
+    if __name__ == "__main__":
+        dask.config.set({"distributed.worker.profile.enabled": False})  # before workers start
+        client = Client("http://127.0.0.1:8000")
+        with distributed.Client() as cluster:  # on this machine; or distributed.Client("tcp://scheduler:8786")
+            for result in client.map(["one", "two"], executor=cluster.get_executor(), concurrency=8):
+                print(result.unwrap())
+
+Dask's profiler can hang a worker for good on CPython 3.11.7 (https://github.com/python/cpython/issues/106883). Where
+you do not start the workers from Python, `DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED=False` in their environment
+switches it off. When a batch is left early, Dask may log an `InvalidStateError` of its own, about a call that ended
+just as it was cancelled; it does no harm.
+
+On Kubernetes, `KubeCluster` of `dask-kubernetes` starts the workers; on Slurm, `SLURMCluster` of `dask-jobqueue` does,
+which has clusters for PBS, LSF and others as well. Scale one, and pass it on: `distributed.Client(cluster)` takes the
+place of `distributed.Client()` above. The image, or the environment, of the workers needs this package.
+
+Ray has no executor of its own: see `acytoo_sdk.integrations.ray`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,17 @@
-"""Ray's workers as an executor of `concurrent.futures`, for `Client.map`: Ray has none of its own."""
+"""Ray's workers as an executor of `concurrent.futures`, for `Client.map`: Ray has none of its own.
+
+Nothing here knows what the calls do. What an executor does for a batch is told in `acytoo_sdk.batch`.
+
+Ray: install `acytoo-sdk[ray]`; a call that mostly waits needs no whole processor.
+
+    from acytoo_sdk import Client
+    from acytoo_sdk.integrations.ray import RayExecutor
+
+    client = Client("http://127.0.0.1:8000")
+    with RayExecutor(num_cpus=0.1) as executor:  # on the cluster of ray.init(), or of RAY_ADDRESS, or on this machine
+        for result in client.map(["one", "two"], executor=executor, concurrency=64):
+            print(result.unwrap())
+"""
 
 from __future__ import annotations
 
