@@ -27,9 +27,24 @@ BEFORE_HEAD = -1
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong with one reply. Make one by its constructors; all else about the reply stays as the server says.
+    """What goes wrong with one reply; all else about the reply stays as the server says.
 
-    The fields underneath may be combined: `dataclasses.replace(Fault.notice(), after=1, ending="reset")`.
+    Make one by the static methods, and pass it to `FakeServer(faults=[...])`. It is frozen, and may serve many replies.
+    What two of them do may be combined by the fields: `dataclasses.replace(Fault.notice(), after=1, ending="reset")`.
+
+    Args:
+        code: the status, instead of the server's; None keeps that.
+        head_fields: headers to add or to replace, names in lower case.
+        head_seconds: how long the head takes to arrive, byte by byte; 0: it is sent at once.
+        text: what is answered, instead of the server's reply; None keeps that.
+        edit: makes other pieces of the pieces; None leaves them as they are.
+        split: cuts a piece into parts, which are sent without a pause; None leaves pieces whole.
+        gap: seconds between two pieces, instead of the server's `pause`; None keeps that.
+        after: how many pieces come before the ending; -1: not even the head; None: all of them.
+        ending: what comes instead of the end of the framing: "cut" closes the connection, "reset" resets it, "stall"
+            is silence until the client leaves; "": the reply ends as it should.
+        verbatim: bytes that are sent instead of head, framing and reply; None: there are none.
+        closing: whether the connection is closed after `verbatim`.
 
     Example:
         >>> from urllib.request import urlopen
@@ -41,17 +56,17 @@ class Fault:
         http.client.IncompleteRead: IncompleteRead(5 bytes read)
     """
 
-    code: int | None = None  # instead of the server's status
-    head_fields: tuple[tuple[str, str], ...] = ()  # more headers, or others; names in lower case
-    head_seconds: float = 0.0  # how long the head takes to arrive
-    text: bytes | None = None  # instead of the server's reply
-    edit: Callable[[Iterable[bytes]], Iterable[bytes]] | None = None  # makes other pieces of the pieces
-    split: Callable[[bytes], Iterable[bytes]] | None = None  # cuts a piece into parts, sent without a pause
-    gap: float | None = None  # instead of the server's pause
-    after: int | None = None  # how many pieces come before the ending: None for all, -1 for not even the head
-    ending: Literal["", "cut", "reset", "stall"] = ""  # instead of the end of the framing
-    verbatim: bytes | None = None  # instead of head, framing and reply
-    closing: bool = False  # after `verbatim`
+    code: int | None = None
+    head_fields: tuple[tuple[str, str], ...] = ()
+    head_seconds: float = 0.0
+    text: bytes | None = None
+    edit: Callable[[Iterable[bytes]], Iterable[bytes]] | None = None
+    split: Callable[[bytes], Iterable[bytes]] | None = None
+    gap: float | None = None
+    after: int | None = None
+    ending: Literal["", "cut", "reset", "stall"] = ""
+    verbatim: bytes | None = None
+    closing: bool = False
 
     @staticmethod
     def status(
@@ -61,7 +76,14 @@ class Fault:
         body: str | bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Fault:
-        """An error status; without a `body`, a JSON error object; `retry_after` is sent as it is given."""
+        """An error status.
+
+        Args:
+            code: the status.
+            retry_after: the value of `Retry-After`, sent as it is given; None: that header is left out.
+            body: a text; None: a JSON error object.
+            headers: added to those of the reply, or in their place; None: none.
+        """
         fields = {"content-type": JSON if body is None else TEXT}
         if retry_after is not None:
             fields["retry-after"] = str(retry_after)
@@ -71,12 +93,20 @@ class Fault:
 
     @staticmethod
     def cut(after: int = 2) -> Fault:
-        """The head and `after` pieces, then the connection is closed before the end of the framing."""
+        """The head and `after` pieces, then the connection is closed before the end of the framing.
+
+        Args:
+            after: how many pieces; 0: the head alone.
+        """
         return Fault(after=after, ending="cut")
 
     @staticmethod
     def reset(after: int = 0) -> Fault:
-        """The head and `after` pieces, then the connection is reset; 0: not even the head."""
+        """The head and `after` pieces, then the connection is reset.
+
+        Args:
+            after: how many pieces; 0: not even the head.
+        """
         return Fault(after=after or BEFORE_HEAD, ending="reset")
 
     @staticmethod
@@ -86,22 +116,34 @@ class Fault:
 
     @staticmethod
     def stall(after: int = 1) -> Fault:
-        """The head and `after` pieces, then silence until the client leaves or the server closes."""
+        """The head and `after` pieces, then silence until the client leaves or the server closes.
+
+        Args:
+            after: how many pieces; 0: the head alone.
+        """
         return Fault(after=after, ending="stall")
 
     @staticmethod
     def no_head() -> Fault:
-        """Silence before the head."""
+        """Silence before the head, until the client leaves or the server closes."""
         return Fault(after=BEFORE_HEAD, ending="stall")
 
     @staticmethod
     def slow_head(seconds: float) -> Fault:
-        """The head comes byte by byte, spread over `seconds`."""
+        """The head comes byte by byte.
+
+        Args:
+            seconds: how long all of it takes.
+        """
         return Fault(head_seconds=seconds)
 
     @staticmethod
     def drip(pause: float = 0.05) -> Fault:
-        """Every byte is a piece, `pause` seconds apart."""
+        """Every byte is a piece.
+
+        Args:
+            pause: seconds between two bytes.
+        """
         return Fault(edit=_byte_by_byte, gap=pause)
 
     @staticmethod
@@ -111,14 +153,23 @@ class Fault:
 
     @staticmethod
     def html_page(title: str = "Just a moment...", *, challenge: bool = False) -> Fault:
-        """A web page in a 200, as proxies send; `challenge` marks it as Cloudflare does (`cf-mitigated`)."""
+        """A web page in a 200, as proxies send.
+
+        Args:
+            title: of the page.
+            challenge: whether it is marked as Cloudflare marks its challenges, by `cf-mitigated`.
+        """
         page = f"<!DOCTYPE html><html><head><title>{html.escape(title)}</title></head><body><h1>Wait</h1></body></html>"
         mark = (("cf-mitigated", "challenge"),) if challenge else ()
         return Fault(code=200, head_fields=(("content-type", "text/html; charset=utf-8"), *mark), text=page.encode())
 
     @staticmethod
     def json_error(message: str = "the model is overloaded") -> Fault:
-        """A JSON error object in a 200."""
+        """A JSON error object in a 200.
+
+        Args:
+            message: what it says.
+        """
         return Fault(code=200, head_fields=(("content-type", JSON),), text=error_body(message))
 
     @staticmethod
@@ -133,7 +184,12 @@ class Fault:
 
     @staticmethod
     def redirect(location: str, status: int = 307) -> Fault:
-        """A redirect to `location`, its body empty."""
+        """A redirect, its body empty.
+
+        Args:
+            location: where to.
+            status: of the reply.
+        """
         return Fault(code=status, head_fields=(("location", location),), text=b"")
 
     @staticmethod
@@ -149,7 +205,12 @@ class Fault:
 
     @staticmethod
     def raw(data: bytes, *, close: bool = True) -> Fault:
-        """These very bytes instead of a reply, for anything else; then the connection is closed, if `close`."""
+        """These very bytes instead of a reply, for what no other fault does.
+
+        Args:
+            data: what is sent.
+            close: whether the connection is closed afterwards; otherwise it waits for the next request.
+        """
         return Fault(verbatim=data, closing=close)
 
 

@@ -10,7 +10,10 @@ from collections.abc import Callable
 
 
 class Gate:
-    """Holds pieces back until the test lets them go: order without sleeping. One gate may serve several servers.
+    """Holds the pieces of replies back until the test lets them go, so that no test has to sleep.
+
+    Pass it to `FakeServer(gate=...)`; one gate may serve several servers. Its methods may be called from any thread. A
+    client that leaves, and a server that closes, do not wait for it.
 
     Example:
         >>> import urllib.request
@@ -33,30 +36,34 @@ class Gate:
 
     @property
     def waiting(self) -> int:
-        """How many replies stand at the gate and have not been told to go on."""
+        """How many replies wait at the gate for a piece that was not released yet."""
         with self._changed:
             return 0 if self._is_open else max(0, len(self._wakers) - self._permits)
 
     def release(self, n: int = 1) -> None:
-        """Lets `n` more pieces pass, now or when they come."""
+        """Lets some more pieces pass, now or when they come.
+
+        Args:
+            n: how many, of all replies together.
+        """
         with self._changed:
             self._permits += n
             self._wake()
 
     def open(self) -> None:
-        """Lets everything pass, for good."""
+        """Lets every piece pass from now on; a gate cannot be closed again."""
         with self._changed:
             self._is_open = True
             self._wake()
 
     def wait_until_waiting(self, timeout: float = 5.0) -> None:
-        """Blocks until a reply stands at the gate, everything before that piece sent.
+        """Blocks until a reply waits at the gate; all that comes before the piece it waits for is sent then.
 
         Args:
-            timeout: seconds.
+            timeout: seconds to wait at most.
 
         Raises:
-            TimeoutError: none came.
+            TimeoutError: no reply came to the gate in that time.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self.waiting, timeout):

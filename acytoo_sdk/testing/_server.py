@@ -26,20 +26,22 @@ _SHORTAGE_PAUSE = 0.1  # seconds
 
 
 class FakeServer:
-    """A chat server on a free port of 127.0.0.1, one thread a connection, with keep-alive.
+    """A chat server on a free port of 127.0.0.1, with a thread for each connection, and keep-alive.
 
     It answers every POST, whatever the path and the payload. A body that is no JSON object is answered 400, another
     method 405, and an exception in `reply` 500. `close()`, or leaving `with`, ends everything at once: no socket and no
-    thread stays behind, whatever the clients did. All attributes may be set between requests; a request is answered by
-    the values at its arrival.
+    thread stays behind, whatever the clients did. The attributes `reply`, `framing`, `pause`, `status`, `headers` and
+    `gate` may be set at any time: a request is answered by the values at its arrival. All methods may be called from
+    any thread; none needs an event loop.
 
         with FakeServer(["Hel", "lo"], faults=[Fault.drop()]) as server:
             print(Client(server.url).complete("Hi"))  # the second attempt
 
     Args:
         reply: a text (one piece), the pieces one by one (an iterator is read at once, and serves every request), or a
-            function from the request's JSON to either; pieces of its generators go out as they come, and a generator
-            that raises cuts its connection. None: what was said comes back, word by word.
+            function from the request's JSON to either, called in the thread of the connection. The pieces of a
+            generator that it returns go out as they come; one that raises cuts its connection. None: what was said
+            comes back, word by word.
         framing: "chunked" (each piece a chunk), "one-chunk" (one chunk, its size first, then piece by piece), "length"
             (Content-Length, then piece by piece) or "close" (the end of the connection is the end of the reply).
             "one-chunk" and "length" need all pieces before the first goes out.
@@ -48,7 +50,7 @@ class FakeServer:
         headers: added to those of every reply, or replacing them; None as a value removes one.
         gate: stands before every piece; None: no gate.
         faults: one for each request in order of arrival, None for a normal reply; all are normal after the last.
-        tls: a server-side context makes it an https server.
+        tls: a server-side context, which makes it an https server; None: it is an http server.
 
     Example:
         >>> from urllib.request import urlopen
@@ -111,7 +113,11 @@ class FakeServer:
 
     @property
     def url(self) -> str:
-        """`http://127.0.0.1:PORT`, or `https://...`; still there after `close()`, when nobody answers at it."""
+        """`http://127.0.0.1:PORT`, or `https://...`; it stays after `close()`, when nobody answers there any more.
+
+        Raises:
+            RuntimeError: the server was not started yet.
+        """
         if not self._url:
             raise RuntimeError("the server has no address before start()")
         return self._url
@@ -127,7 +133,14 @@ class FakeServer:
         return len(self._open)
 
     def start(self) -> FakeServer:
-        """Listens, and returns the server itself; `with` does it for you. A closed server does not start again."""
+        """Begins to listen, unless it does already; `with` does so by itself. It does not block.
+
+        Returns:
+            The server itself.
+
+        Raises:
+            RuntimeError: the server was closed; make a new one.
+        """
         if self._closed:
             raise RuntimeError("this server was closed; make a new one")
         if self._listener is None:
@@ -172,7 +185,7 @@ class FakeServer:
 
         Args:
             predicate: for example `lambda: server.open_connections == 0`; it must not block.
-            timeout: seconds.
+            timeout: seconds to wait at most.
 
         Raises:
             TimeoutError: the predicate stayed false; the message tells what the server has seen.

@@ -1,4 +1,4 @@
-"""The wire from the server's side: what comes in, what may go out, and its bytes."""
+"""The wire from the server's side: what comes in, what may go out, and how it is written as bytes. No socket here."""
 
 from __future__ import annotations
 
@@ -22,14 +22,21 @@ JSON = "application/json"
 
 @dataclass(frozen=True)
 class ReceivedRequest:
-    """One request as it came over the wire; header names are in lower case, repeated ones joined by a comma."""
+    """One request as it came over the wire.
+
+    Attributes:
+        method: as it was sent, such as "POST".
+        path: with its query.
+        headers: the names in lower case; the values of a repeated one are joined by a comma.
+        body: its bytes.
+        json: the body as a JSON object; None where it is none.
+    """
 
     method: str
     path: str
     headers: dict[str, str]
     body: bytes
     json: dict[str, Any] | None
-    """The body, if it is a JSON object; else None."""
 
 
 def build_head(status: int, fields: Mapping[str, str | None]) -> bytes:
