@@ -1,9 +1,24 @@
 """What connects the package to frameworks and engines: a file or a folder each, imported only when asked for.
 
-What takes no more than ten lines needs no file, and stands here. `ACYTOO_BASE_URL` names the server to the clients
-below, and `ACYTOO_KEY` the key.
+    llm             `acytoo_sdk.integrations.llm`, extra [llm]: `acytoo config set base_url URL`, then
+                    `llm -m acytoo 'Hi'` and `llm chat -m acytoo`
+    LangChain       `ChatAcytoo` of `acytoo_sdk.integrations.langchain`, extra [langchain]: text, no tools
+    OpenTelemetry   `AcytooInstrumentor` of `acytoo_sdk.integrations.opentelemetry`, extra [otel]; or start your
+                    program by `opentelemetry-instrument`. Spans and metrics, without any content
+    Ray             `RayExecutor` of `acytoo_sdk.integrations.ray`, extra [ray]: an executor for `Client.map`
+    Dask, loky      have executors of their own: see `acytoo_sdk.batch`; extra [dask]
+    Jupyter         `%%acytoo`, and streams that show themselves: see `acytoo_sdk.notebook`, extra [notebook]
+    g4f             a provider class: see `acytoo_sdk.provider`
+    Ollama          and other servers that speak OpenAI's API: `acytoo serve --upstream URL`, extra [serve], makes them
+                    speak to this client
 
-FastAPI: a reply is passed on as it comes, once its first piece is there; one that breaks, breaks there, too.
+An extra is installed by its name, as in `pip install 'acytoo-sdk[llm]'`.
+
+What takes no more than ten lines needs no file, and stands here as a recipe: FastAPI (whose `StreamingResponse` is that
+of Starlette), Flask, Gradio, Streamlit, Textual, LiteLLM, LlamaIndex, pandas and tqdm. `ACYTOO_BASE_URL` names the
+server to the clients of the recipes, and `ACYTOO_KEY` the key.
+
+FastAPI: a reply is passed on as it comes; a refusal becomes a status, and a reply that breaks breaks there, too.
 
     from contextlib import asynccontextmanager
 

@@ -1,5 +1,10 @@
 """A plugin for the program `llm` and its library: the model `acytoo`, which asks the server that `acytoo` asks.
 
+    pip install 'acytoo-sdk[llm]'
+    acytoo config set base_url https://chat.example.com
+    llm -m acytoo 'Hi'
+    llm chat -m acytoo
+
 Its settings are those of the command line: the environment (`ACYTOO_BASE_URL`, ...), then the user's file, in which
 `ACYTOO_PROFILE` chooses a profile. All of them are read when a prompt is run and not before, so that nothing in them
 can keep `llm` from starting; and only then is the rest of the package imported. The file's `system` is left alone: what
@@ -37,8 +42,8 @@ C = TypeVar("C")
 
 _logger = logging.getLogger("acytoo_sdk")
 
-# What the command line advises, and what to do in `llm`.
-_WORDS = (
+# What the command line advises, and what to do in `llm` instead.
+_ADVICE = (
     (r"set another key: .*", "set another key: llm keys set acytoo"),
     (r"--timeout SECONDS", "-o timeout SECONDS"),
     (r"pass --ca FILE", "acytoo config set ca FILE"),
@@ -106,13 +111,13 @@ class _Asking:
         return known
 
     def client(self, kind: type[C], key: Secret[str]) -> C:
-        """The client of the settings in force; the same one as long as they stay as they are.
+        """A client with the settings as they are now; the same one as long as they stay as they are.
 
         So a chat keeps its connection, and a `key_command` is run once.
 
         Args:
-            kind: of client, always the same.
-            key: that `llm` was told; empty for none.
+            kind: the class of the client; a model always asks for the same one.
+            key: what `llm` was given as a key; empty for none.
 
         Raises:
             InvalidRequestError: nobody named a server, or a setting is not usable.
@@ -250,7 +255,7 @@ def _outcome(reply: BaseStream) -> dict[str, Any]:
 
 @contextmanager
 def _told_to_llm(*, streamed: bool) -> Iterator[None]:
-    """Has the errors of a call come out as one that `llm` shows in one sentence, below what had arrived.
+    """Turns an error of a call into one that `llm` shows in one sentence, below what had arrived.
 
     Args:
         streamed: whether the pieces were asked for as they come.
@@ -266,7 +271,7 @@ def _told_to_llm(*, streamed: bool) -> Iterator[None]:
 
 
 def _show(text: str, *, streamed: bool) -> None:
-    """Prints what is missing of a line that broke off, where it is a command of `llm` that prints replies."""
+    """Prints what had arrived of a reply that broke off, or ends its line, where a command of `llm` prints replies."""
     context, program = click.get_current_context(silent=True), sys.modules.get("llm.cli")
     if context is None or program is None:
         return
@@ -278,7 +283,7 @@ def _show(text: str, *, streamed: bool) -> None:
 
 
 def _sentence(error: AcytooError) -> str:
-    """What the command line says of an error, in the words of who typed `llm`. What a server said stays as it is."""
+    """What the command line says of an error, with the options of `llm` in it. What a server said stays as it is."""
     from ..cli.statuses import hint_of, in_one_line, sentence_of
 
     sentence, hint = sentence_of(error), hint_of(error)
@@ -288,6 +293,6 @@ def _sentence(error: AcytooError) -> str:
 
 
 def _in_words_of_llm(text: str) -> str:
-    for wanted, said in _WORDS:
-        text = re.sub(wanted, said, text)
+    for advised, instead in _ADVICE:
+        text = re.sub(advised, instead, text)
     return text

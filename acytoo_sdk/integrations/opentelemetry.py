@@ -1,11 +1,13 @@
 """OpenTelemetry: a span and two measurements for each call, by the conventions for generative AI.
 
+    pip install 'acytoo-sdk[otel]'
+
     from acytoo_sdk.integrations.opentelemetry import AcytooInstrumentor
 
     AcytooInstrumentor().instrument()
 
-The program `opentelemetry-instrument` does so by itself. No text, key or header is told, nor the message of an error,
-which may quote what the server says.
+A program that is started by `opentelemetry-instrument` needs no line of this. No text, key or header is told, nor the
+message of an error, which may quote what the server says. All that is known here of a call comes from `events`.
 
 Source:
     https://github.com/open-telemetry/semantic-conventions-genai: gen-ai-spans.md ("Inference") and gen-ai-metrics.md.
@@ -38,21 +40,31 @@ _SECONDS = tuple(0.01 * 2**power for power in range(14))  # the boundaries that 
 
 
 class AcytooInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it has no types
-    """Has the calls of all clients traced and measured, of this process, from now on.
+    """Traces and measures the calls of all clients of this process, from `instrument()` to `uninstrument()`.
 
-    A span `chat {model}` of kind CLIENT lasts from the first piece asked for to the end, over all attempts. Its parent
-    is the span that was current then; it never is the current one itself. Its status is an error, with `error.type`,
-    where the call raised one; not where it was cancelled, or its stream closed or dropped. Beside the attributes of the
-    conventions it has `acytoo.outcome` and `acytoo.attempts`: see `acytoo_sdk.events`. In a batch, each attempt is a
-    call, and its parent is the span in which the results are taken; with an executor, it is what is current there.
+    Each call has one span, `chat {model}` of kind CLIENT, over all its attempts: it begins when the first piece is
+    asked for. Its parent is the span that was current then; it is never made the current one itself. Its status is an
+    error, with `error.type`, where the call raised one; not where it was cancelled, or its stream closed or dropped.
+    Beside the attributes of the conventions it has `acytoo.outcome` and `acytoo.attempts`: see `acytoo_sdk.events`. In
+    a batch, each attempt is a call, and its parent is the span in which the results are taken; with an executor, it is
+    what is current there.
 
     The metrics are `gen_ai.client.operation.duration` and `gen_ai.client.operation.time_to_first_chunk`, in seconds.
+
+    `instrument(tracer_provider=..., meter_provider=...)` takes providers; without one, the global one is used. As all
+    instrumentors it is one object for the process, and blocks nobody.
+
+    Raises:
+        ModuleNotFoundError: when this module is imported and OpenTelemetry is missing: install `acytoo-sdk[otel]`.
+
+    Example:
+        AcytooInstrumentor().instrument(tracer_provider=provider)
     """
 
     _unsubscribe: Callable[[], None]
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """None: what is instrumented is this package."""
+        """No packages: what is instrumented is this one."""
         return ()
 
     def _instrument(self, **kwargs: Any) -> None:
@@ -90,7 +102,7 @@ class _Telemetry:
             if is_instrumentation_enabled():
                 self._start(call)
         elif call not in self._running:
-            return  # suppressed
+            return  # OpenTelemetry was told not to instrument it when it started
         elif isinstance(event, FirstPiece):
             self._note_first(call, event)
         elif isinstance(event, CallEnded):
@@ -121,7 +133,7 @@ class _Telemetry:
         try:
             self._duration.record(event.stats.elapsed, measured, set_span_in_context(span))
         finally:
-            span.end(began + round(event.stats.elapsed * 1e9))  # it may be told of later
+            span.end(began + round(event.stats.elapsed * 1e9))  # this may be called later than the call ended
 
 
 def _asked(call: CallInfo) -> dict[str, str | bool | int | float]:

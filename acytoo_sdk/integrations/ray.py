@@ -33,11 +33,12 @@ class RayExecutor(Executor):
     names, or to one that it starts on this machine. It stays up when the executor is shut down; `ray.shutdown()` ends
     it.
 
-    A call that has begun can be cancelled, too: Ray ends it before its next step in Python, with the next piece of a
-    reply for one. An exception of a call comes out as itself, not as a `RayTaskError`, whose traceback is its cause.
+    A call that has begun can be cancelled, too: Ray ends it before its next step in Python, which for a reply comes
+    with its next piece. An exception of a call comes out as itself, not as a `RayTaskError`; what that says, with the
+    traceback from the worker, is its `__cause__`.
 
     Args:
-        options: those of a task, as `num_cpus=0.1` for calls that mostly wait: see `ray.remote`.
+        options: the options of each task, such as `num_cpus=0.1` for calls that mostly wait: see `ray.remote`.
 
     Raises:
         ModuleNotFoundError: Ray is missing: install `acytoo-sdk[ray]`.
@@ -59,12 +60,15 @@ class RayExecutor(Executor):
         self._is_shut_down = False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Starts a call.
+        """Starts a call, without waiting for its result. The first call waits until Ray is connected.
 
         Args:
             fn: called by a worker of Ray; it and its arguments are pickled by Ray, functions of a script by value.
             args: passed to it.
             kwargs: passed to it.
+
+        Returns:
+            The future of the call's result; from any thread, `cancel()` ends the call.
 
         Raises:
             RuntimeError: the executor was shut down.
@@ -82,8 +86,8 @@ class RayExecutor(Executor):
         """Takes no more calls; the cluster stays up.
 
         Args:
-            wait: until all calls have ended.
-            cancel_futures: ends those that run.
+            wait: whether to block until all calls have ended.
+            cancel_futures: whether to end those that run.
         """
         self._is_shut_down = True
         running = self._futures.copy()
@@ -99,11 +103,11 @@ class RayExecutor(Executor):
             future.set_running_or_notify_cancel()  # or whoever waits for it would never be told
             self._ray.cancel(reference)
 
-    def _pass_on(self, future: Future[Any], rays: Future[Any]) -> None:
-        error = rays.exception()
+    def _pass_on(self, future: Future[Any], future_of_ray: Future[Any]) -> None:
+        error = future_of_ray.exception()
         with suppress(InvalidStateError):  # it was cancelled
             if error is None:
-                future.set_result(rays.result())
+                future.set_result(future_of_ray.result())
             else:
                 future.set_exception(self._unwrapped(error))
 
@@ -112,12 +116,11 @@ class RayExecutor(Executor):
         if not isinstance(error, exceptions.RayTaskError):
             return error
         cause: BaseException = error.cause
-        cause.__cause__ = exceptions.RayError(
-            str(error)
-        )  # where it was raised there; not itself, which holds the cause
+        # Its text has the traceback from the worker. The error itself holds the cause, and would make a cycle with it.
+        cause.__cause__ = exceptions.RayError(str(error))
         return cause
 
 
 def _run(function: Callable[..., T], args: Sequence[Any], kwargs: Mapping[str, Any]) -> T:
-    """The task."""
+    """What a task of Ray runs."""
     return function(*args, **kwargs)

@@ -1,6 +1,10 @@
-"""The door to LangChain: `ChatAcytoo`, a chat model for chains and graphs, on the clients of this package.
+"""LangChain: `ChatAcytoo`, a chat model for chains and graphs, on the clients of this package. Text, no tools.
 
-Its fields are a client's options. Of the wire, nothing is known here: each call is a client's.
+    pip install 'acytoo-sdk[langchain]'
+
+    ChatAcytoo(base_url="https://chat.example.com", model="gpt-3.5-turbo").invoke("Hi")
+
+Its fields are a client's options. Nothing is known here of the wire: each call is a client's.
 """
 
 from __future__ import annotations
@@ -45,7 +49,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _OF_A_CALL = ("model", "temperature", "timeout", "retry", "max_retries")
-"""What a call may be given; LangChain's own `stream=` is read by LangChain."""
+"""The arguments that a call takes; LangChain passes its own `stream=` as well, and reads it itself."""
 
 
 class ChatAcytoo(BaseChatModel):
@@ -291,7 +295,7 @@ class ChatAcytoo(BaseChatModel):
         return f"{sorted(seen.items())} {hidden_key(options)}"
 
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
-        # LangChain asks for them first, and callbacks are told of all of them: what is unknown may be a secret.
+        # Callbacks are told of all arguments, and LangChain does that first: an unknown one may be a secret.
         try:
             self._check_names([*kwargs])
         except InvalidRequestError:
@@ -323,7 +327,7 @@ class ChatAcytoo(BaseChatModel):
 
     @property
     def _serialized(self) -> dict[str, Any]:
-        """What callbacks are told of this model; LangChain's own stays that of the first call."""
+        """What callbacks are told of this model. LangChain keeps what it wrote at the first call; fields change."""
         written: dict[str, Any] = dumpd(self)
         return written
 
@@ -331,7 +335,7 @@ class ChatAcytoo(BaseChatModel):
         return [(name, shown(name, value)) for name, value in super().__repr_args__()]
 
     def _current_clients(self) -> Clients:
-        """Those of the fields as they are now: LangChain, and `model_copy(update=...)`, set them without a word."""
+        """The clients of the fields as they are now: LangChain, and `model_copy(update=...)`, set fields unseen."""
         given = self._given()
         clients = self._clients
         if clients is None or clients.given != given:
@@ -366,7 +370,7 @@ class ChatAcytoo(BaseChatModel):
 
 @dataclass(frozen=True)
 class _Call:
-    """One call, in the words of a client.
+    """One call, as a client is asked for it.
 
     Attributes:
         turns: the messages of the wire.

@@ -1,4 +1,7 @@
-"""The clients behind one `ChatAcytoo`: made of its fields, remade as those change. Of LangChain, nothing is known."""
+"""The clients behind one `ChatAcytoo`: made of its fields, and made again when those change.
+
+Nothing is known here of LangChain, nor of what a call is asked.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,14 @@ from ..._secrets import Secret, clears_frames
 from ...errors import InvalidRequestError
 
 _KEY = token_bytes(32)
-"""Of the digests that this process makes."""
+"""The key of the digests that this process makes."""
 
 
 @dataclass(frozen=True)
 class Clients:
-    """What a model asks. Two models are the same, or not, by their fields: nothing is compared here.
+    """What a model asks.
+
+    Pydantic compares the private attributes of two models, too: all `Clients` are equal, so that the fields decide.
 
     Attributes:
         given: what they were made with.
@@ -57,8 +62,8 @@ class Clients:
 def hidden_key(options: Options) -> str:
     """The payload's name and, where there are any, a digest of what a cache cannot name: secrets, and a function.
 
-    The digest is of use in this process alone. Whoever finds it in the file of a cache cannot check guesses of a
-    password by it, as its own key is nowhere; another process finds nothing under it.
+    The digest is of use in this process alone, since its key is kept nowhere. Whoever finds it in the file of a cache
+    cannot check guesses of a password by it, and another process finds no reply under it.
     """
     payload = options.payload if isinstance(options.payload, str) else ""
     function = "" if payload else options.payload

@@ -1,4 +1,7 @@
-"""The fields of `ChatAcytoo`: their other names, which of them are secrets, what is shown of them and of refusals."""
+"""The fields of `ChatAcytoo`: their other names, which of them are secrets, and what is shown of them.
+
+Refusals of arguments are made here, so that none of them quotes a value. What values are usable is for the clients.
+"""
 
 from __future__ import annotations
 

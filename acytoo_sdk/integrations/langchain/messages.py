@@ -1,4 +1,4 @@
-"""LangChain's messages: what they are on the wire, which of them have no place there, and what a reply is of them."""
+"""LangChain's messages: what they are on the wire, which have no place there, and replies as messages. No I/O."""
 
 from __future__ import annotations
 
