@@ -1,6 +1,7 @@
-"""How a reply is shown: as HTML that is safe, or as plain text, while it grows. Knows texts, not streams.
+"""How a reply is shown while it grows: as HTML that is safe, or as plain text. Nothing here knows streams.
 
-Every client hands this to its streams, and few of them show anything: what shows is imported where something is shown.
+Every client hands this package to its streams, but few streams are ever shown. So each function here imports what it
+needs when it is called.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-# C0 but tab and line feed, DEL, C1, and the bidi controls, which make text read as what it is not.
+# C0 but tab and line feed, DEL, C1, and the bidirectional controls, which can make text look like another one.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 

@@ -1,6 +1,7 @@
 """Code in parts that have colours, and as HTML with the classes that front ends of notebooks have styles for.
 
-Those styles follow the theme, light or dark. Where a front end has none, code is as black or white as the text.
+Those styles follow the theme, light or dark. Where a front end has none, code has the colour of the text around it. No
+colour is chosen here.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ import time
 from collections.abc import Iterator
 from functools import lru_cache
 
-# Some lexers take long for what was written to take long: code of more characters has no colours, nor has what is left
-# after this many seconds.
+# Code can be written so that a lexer takes very long for it. So code of more characters than this has no colours, nor
+# has the rest of it after this many seconds.
 _LONGEST = 10_000
 _SECONDS = 0.1
 _LANGUAGES = frozenset(
@@ -23,8 +24,8 @@ _LANGUAGES = frozenset(
 )
 
 
-# Beside what HTML needs: what means something in Markdown, since HTML can be put into a document of it; there, what is
-# in one line and begins with a `<div>` stays HTML.
+# Escaped are the characters of HTML, and those that mean something in Markdown: exports put the HTML into a document of
+# Markdown, where it stays HTML only if it begins with a `<div>` and is one line.
 _ESCAPES = str.maketrans({char: f"&#{ord(char)};" for char in "&<>\"'`\\$\n"})
 
 
@@ -33,7 +34,7 @@ def escaped(text: str) -> str:
     return text.translate(_ESCAPES)
 
 
-@lru_cache(maxsize=64)  # while a text grows, its code comes again and again
+@lru_cache(maxsize=64)  # all of a text is written again each time it has grown
 def highlighted(code: str, info: str) -> str:
     """Code as an element, to the letter; `info` is what its fence says, the language first."""
     shown = "".join(
@@ -43,7 +44,7 @@ def highlighted(code: str, info: str) -> str:
 
 
 def lexed(code: str, info: str) -> Iterator[tuple[str, str]]:
-    """Code in parts, joined the code to the letter, each with Pygments' short name of what it is, or ""."""
+    """Code in parts, each after Pygments' short name of what it is, or "". Joined, the parts are the code."""
     language = (info.split() or [""])[0].lower()
     done = 0
     if language in _LANGUAGES and len(code) <= _LONGEST:

@@ -1,6 +1,6 @@
 r"""Where Markdown holds a formula: `$...$`, `$$...$$`, `\(...\)`, `\[...\]`, and environments such as `align`.
 
-Rules for markdown-it. What a formula may consist of is said in `tex`.
+These are rules for markdown-it's parser. What a formula may consist of is decided in `tex`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from markdown_it.rules_block import StateBlock
     from markdown_it.rules_inline import StateInline
 
-# `$5 and $10` are prices: no blank inside of the dollars, no letter or digit beside them. No formula holds the mark
-# that opens it, so that looking for its end never goes over the same text twice.
+# `$5 and $10` are prices: no blank may stand just inside of single dollars, and no letter or digit just outside. No
+# formula holds the mark that opens it, so that the search for its end never goes over the same text twice.
 _IN_LINE = re.compile(
     r"""
     \$\$ (?P<dollars> (?: [^$\\] | \\. | \$(?!\$) )+ ) \$\$

@@ -1,9 +1,9 @@
 """A reply as HTML that is safe to show: what a server wrote is formatted, never obeyed. Text in, text out.
 
-markdown-it parses; the HTML is written here, from the tokens that are known, and all others are text. In an attribute
-stands nothing of a reply but a checked address and the number that a list begins with. Front ends search what they show
-for formulas: the page tells them to leave that, but in the elements that hold what `tex` allows; and elsewhere no mark
-of a formula shares a text node with anything, for front ends that do not listen.
+markdown-it parses. The HTML is written here, from the tokens that are known; all others become text. Of a reply,
+attributes hold only checked addresses and the number that a list begins with. Front ends search what they show for
+formulas: classes tell them to do so only in the elements that hold what `tex` allows. Some front ends ignore these
+classes; so everywhere else, each mark of a formula stands alone in an element of its own, where they do not find it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
-_LONGEST = 500_000  # characters; longer texts are shown as they are, since no page would bear them
+_LONGEST = 500_000  # characters; longer texts are shown as they are, since so much HTML would slow the page down
 _DEEPEST = 40  # lists and quotations inside each other; the parser leaves out what is deeper
-_MOST_FORMULAS = 1_000  # of a page; each is a millisecond of work for it
+_MOST_FORMULAS = 1_000  # in one page, which needs about a millisecond for each
 
 _MARKS = re.compile(r"([$\\]+)")
-# No one is named before the host, since `https://bank.example@stranger.example/` leads to the stranger.
+# No user may be named before the host, since `https://bank.example@stranger.example/` leads to the stranger.
 _ADDRESS = re.compile(r"(?:https?://(?![^/?#]*@)|mailto:)[\w\-.~:/?#\[\]@!$&'()*+,;=%]+", re.ASCII | re.IGNORECASE)
 _BARE_ADDRESS = re.compile(r"https?://(?:[\w\-.~:/?#@!$&'*+,;=%]|\([\w\-.~/=%]*\))+(?<![.,:;!?'*~])", re.IGNORECASE)
 _ALIGNMENTS = {f"text-align:{side}" for side in ("left", "center", "right")}
@@ -46,7 +46,8 @@ def safe_html(text: str, *, grows: bool = False) -> str:
 
     Args:
         text: the text.
-        grows: more of it may follow: what is not decided yet, such as a table's first line, is shown calmly.
+        grows: whether more may follow. Then what Markdown has not decided yet, such as a table's first line, is shown
+            as what it will probably be, so that it does not change its look with the next piece.
 
     Raises:
         ModuleNotFoundError: markdown-it-py is not installed.
@@ -163,7 +164,7 @@ class _Writer:
         return "</a>"
 
     def _image(self, token: Token) -> str:
-        """A picture would tell a stranger who reads; it is a link to it."""
+        """A link to the picture: loading it would tell its server who reads, and when."""
         address = str(token.attrGet("src"))
         shown = _prose(token.content or address)
         return shown if self._in_link else f"{_link(address)}{shown}</a>"

@@ -1,6 +1,6 @@
 """What a notebook shows: a text that grows in one output, and an error or an interruption in a few lines.
 
-Knows texts, not streams. Imports IPython, and that only when something is shown; what notebooks type is in `notebook`.
+Nothing here knows streams. IPython is imported only when something is shown. What users type is read in `notebook`.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
     from typing_extensions import Self
 
-# Seconds between two refreshes; more after one that took long, so that kernel and page have time for other things. What
-# a page needs is not told to the kernel: seconds for a character of HTML, and for a formula.
-_INTERVAL = 0.1
-_SHARE = 4
+_INTERVAL = 0.1  # seconds between two refreshes, at least
+_PAUSE_FACTOR = 4  # after a long refresh the pause is so many times as long, to leave kernel and page time for others
+# The kernel does not learn how long a page takes to show an output. It is estimated from the output's size: seconds for
+# each character of HTML, and for each formula.
 _PER_CHARACTER, _PER_FORMULA = 2e-6, 2e-3
-_PARTIAL = 2_000  # characters of the partial text that a brief error shows
+_LONGEST_PARTIAL = 2_000  # characters of the partial text that a brief error shows
 
 _RED, _PLAIN = "\x1b[31m", "\x1b[0m"
 
-# Errors and interruptions whose text stands in an output already.
-_above: weakref.WeakSet[AcytooError] = weakref.WeakSet()
+# Errors whose partial text stands in an output already.
+_already_shown: weakref.WeakSet[AcytooError] = weakref.WeakSet()
 
 
 class Output(Protocol):
@@ -51,7 +51,7 @@ def output(text: str = "", *, raw: bool = False) -> Iterator[Output]:
 
     Args:
         text: what is there already.
-        raw: as it is, in place of Markdown.
+        raw: whether it is shown as it is, not as Markdown.
 
     Raises:
         ModuleNotFoundError: IPython, or what reads Markdown, is not installed.
@@ -61,7 +61,7 @@ def output(text: str = "", *, raw: bool = False) -> Iterator[Output]:
         try:
             yield shown
         except AcytooError as error:
-            _above.add(error)
+            _already_shown.add(error)
             raise
         except Exception:
             raise
@@ -109,23 +109,26 @@ def show_in_brief(shell: InteractiveShell, error: AcytooError) -> None:
     """Shows an error: its sentence, the hint, and the text that had arrived; `%tb` then shows its traceback."""
     sentence = f"{_RED}{type(error).__name__}{_PLAIN}: {printable(str(error))}"
     lines = [sentence]
-    # Who reads this need not have the error in hand: where its text stands is said below.
+    # A hint that points to `error.partial_text` is of no use here: the reader holds no error, and the text is shown.
     hints = [hint for hint in (error.hint or "").split("; ") if hint and "partial_text" not in hint]
     if hints:
         lines.append(f"Hint: {printable('; '.join(hints))}")
-    if error.partial_text and error not in _above:
-        shortened = "..." if len(error.partial_text) > _PARTIAL else ""
-        lines.append(f"What had arrived:\n{shortened}{printable(error.partial_text[-_PARTIAL:])}")
+    if error.partial_text and error not in _already_shown:
+        shortened = "..." if len(error.partial_text) > _LONGEST_PARTIAL else ""
+        lines.append(f"What had arrived:\n{shortened}{printable(error.partial_text[-_LONGEST_PARTIAL:])}")
     elif error.partial_text:
         lines.append("What had arrived is shown above.")
     lines.append("The full traceback: %tb")
     _in_brief(error, lines)
     shell.showtraceback((type(error), error, error.__traceback__))
-    _below(error, sentence, shell)
+    _put_sentence_first(error, sentence, shell)
 
 
-def _below(error: AcytooError, sentence: str, shell: InteractiveShell) -> None:
-    """From now on, IPython shows the error's traceback below its sentence: a traceback begins with the first cause."""
+def _put_sentence_first(error: AcytooError, sentence: str, shell: InteractiveShell) -> None:
+    """From now on, IPython shows the error's traceback below its sentence.
+
+    A traceback begins with the first cause, and the error itself comes last.
+    """
     shown = weakref.ref(error)  # the error must not hold itself
 
     def render() -> list[str]:
@@ -166,12 +169,12 @@ class _Live:
         self._handle = DisplayHandle()
         self._raw = raw
         if not raw:
-            safe_html("")  # what it needs is missing now, not once the reply is there
+            safe_html("")  # so that a missing package is an error now, and not once the reply is there
         self._pieces = [text] if text else []
         self._shown: dict[str, str] = {}
         self._lock = threading.Lock()
         self._over = threading.Event()
-        # Its outputs belong to the cell that runs now.
+        # In a copy of this context, the outputs of the thread belong to the cell that runs now.
         target = partial(contextvars.copy_context().run, self._refresh_in_intervals)
         self._thread = threading.Thread(target=target, name="acytoo_sdk display", daemon=True)
 
@@ -193,12 +196,13 @@ class _Live:
 
     def _refresh_in_intervals(self) -> None:
         pause = _INTERVAL
-        with contextlib.suppress(Exception):  # the last refresh, in the thread of the cell, meets it too
+        # An error that is met here is met again, and raised, by the last refresh, in the thread of the cell.
+        with contextlib.suppress(Exception):
             while not self._over.wait(pause):
-                pause = max(_INTERVAL, _SHARE * self._refresh(grows=True))
+                pause = max(_INTERVAL, _PAUSE_FACTOR * self._refresh(grows=True))
 
     def _refresh(self, *, grows: bool) -> float:
-        """Shows all of the text, unless it is shown; returns the seconds that takes, here and in the page."""
+        """Shows all of the text, unless that is shown already; returns the seconds it takes, here and in the page."""
         with self._lock:
             begun, count = time.monotonic(), len(self._pieces)
             if count == 0 or (grows and count == 1 and self._shown):
@@ -225,7 +229,7 @@ class _Printed:
 
     def __init__(self, text: str) -> None:
         self._last = text
-        # One that ends a piece waits for the next, which may begin with the line feed to it.
+        # A carriage return that ends a piece is kept back: the next piece may begin with its line feed.
         self._line_ends = IncrementalNewlineDecoder(None, translate=True)
 
     def __enter__(self) -> Self:

@@ -1,8 +1,8 @@
-"""What of TeX a formula may consist of. It goes by what is allowed: letters, numbers, and the commands listed here.
+"""What of TeX a formula may consist of: letters, numbers, and the commands listed here. All else is refused.
 
-MathJax runs commands that load, link, style, overlap or define; definitions hold in every other cell. None of those is
-listed, nor what numbers or names an equation, since names are shared as well. Every token counts wherever it stands, so
-that nothing depends on how a renderer nests them.
+MathJax has commands that load, link, style, overlap or define something, and a definition holds in all other cells as
+well. None of them is listed, nor is what numbers or names an equation, since those names are shared, too. Each token is
+judged by itself, wherever it stands, so that nothing depends on how a renderer nests them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 
 LONGEST = 4_000  # characters of a formula
 _DEEPEST = 30  # groups, pairs of delimiters, and environments inside each other
-_TIGHTEST = 20  # negative spaces, each of which moves what follows over what is before
+_MOST_NEGATIVE_SPACES = 20  # each of them moves what follows over what is before
 
 _SYMBOLS = frozenset(",;:!> \n{}|%$#&_")
 _WORDS = frozenset(
@@ -96,7 +96,7 @@ def is_allowed(tex: str) -> bool:
     if len(tex) > LONGEST or not tex.strip():
         return False
     open_ones: list[str] = []
-    index = tight = 0
+    index = negative_spaces = 0
     while index < len(tex):
         token = _TOKEN.match(tex, index)
         if token is None or not _is_listed(token):
@@ -107,8 +107,8 @@ def is_allowed(tex: str) -> bool:
             open_ones.append(opened)
         elif closed and (not open_ones or open_ones.pop() != closed):
             return False
-        tight += token["symbol"] == "!" or token["word"] == "negthinspace"
-        if len(open_ones) > _DEEPEST or tight > _TIGHTEST:
+        negative_spaces += token["symbol"] == "!" or token["word"] == "negthinspace"
+        if len(open_ones) > _DEEPEST or negative_spaces > _MOST_NEGATIVE_SPACES:
             return False
     return not open_ones
 
