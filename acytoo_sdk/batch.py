@@ -142,7 +142,7 @@ class Plan(Generic[T]):
             return None
 
     def run(self, workers: Workers) -> Run[T]:
-        """What is to be done."""
+        """The run of this batch, which nothing has begun yet."""
         schedule: Schedule[T] = Schedule(
             concurrency=self.concurrency,
             window=self.window or 2 * self.concurrency,
@@ -155,7 +155,7 @@ class Plan(Generic[T]):
 
 
 class BaseMap(Generic[T]):
-    """A batch without its verbs."""
+    """What the two iterators have in common: the length."""
 
     def __init__(self, plan: Plan[T]) -> None:
         self._length = plan.length
@@ -170,23 +170,23 @@ class BaseMap(Generic[T]):
 
 
 class Map(BaseMap[T], Iterator[Result[T]]):
-    """A batch on its way: an iterator of a `Result` for each item of the input.
+    """A batch that runs: an iterator of a `Result` for each item of the input.
 
-    Nothing runs but what the next results need: each `next()` reads as many prompts as there is room for, and starts
-    what may be started; between two of them, what was started goes on. Leaving the loop and dropping the batch ends
-    what runs, and so does an exception, Ctrl-C for one; `close()`, or `with`, does so at once. One thread takes
-    results at a time.
-
-    `len()` is that of the input, where it has one, so that progress bars know it.
+    Only `next()` reads prompts and sends requests, as many as the window and the concurrency have room for, and it
+    blocks until a result is there. Between two calls, the requests that were sent go on, and nothing else happens. The
+    batch ends, and what runs is cancelled, when the loop is left and the batch is dropped, when an exception comes out
+    of it (Ctrl-C, for one), and at once by `close()` or at the end of `with`. One thread takes results at a time;
+    `close()` may be called from any other. `len()` is that of the input, where it has one, so that progress bars know
+    it.
 
     Yields:
         A `Result` for each item, in the order of the input, unless `ordered=False`.
 
     Raises:
         OSError, InvalidRequestError: the journal cannot be used; the message says why.
-        ClientClosedError, StreamCancelledError: the client was closed; or `close()` was called from elsewhere.
-        BaseException: what the input, the `prompt` function or the executor raised, after the results before it. What
-            becomes of a single prompt is never raised: it is its `Result.error`.
+        ClientClosedError, StreamCancelledError: the client was closed; or another thread called `close()`.
+        BaseException: what the input, the `prompt` function or the executor raised, after the results before it. The
+            error of a single prompt is never raised: it is in its `Result.error`.
     """
 
     def __init__(self, plan: Plan[T], asker: Asker, executor: Executor | None) -> None:
@@ -211,10 +211,10 @@ class Map(BaseMap[T], Iterator[Result[T]]):
             raise InvalidRequestError("Another thread takes the results of this batch: one does at a time") from None
 
     def close(self) -> None:
-        """Ends the batch: what runs is cancelled, and what had arrived is in the journal.
+        """Ends the batch, from any thread: what runs is cancelled, and the replies that had arrived are in the journal.
 
-        Calls that an executor runs in other processes end by themselves, and are not waited for. While another thread
-        waits for a result, it gets a `StreamCancelledError`.
+        Calls that an executor runs in other processes end by themselves, and are not waited for. A thread that waits
+        for a result gets a `StreamCancelledError`. A second call does nothing.
         """
         try:
             self._results.close()
@@ -234,7 +234,7 @@ class Map(BaseMap[T], Iterator[Result[T]]):
 
 
 def _results(run: Run[T], prompts: Iterable[T], inbox: Inbox) -> Generator[Result[T], None, None]:
-    """The generator inside a batch, which it must not know: it ends when the batch is dropped."""
+    """The generator inside a batch. It holds no reference to the batch, so that it ends when the batch is dropped."""
     items: Iterator[T] | None = None
     with closing(run.steps()) as steps:
         for step in steps:
@@ -257,11 +257,12 @@ def _results(run: Run[T], prompts: Iterable[T], inbox: Inbox) -> Generator[Resul
 
 
 class AsyncMap(BaseMap[T], AsyncIterator[Result[T]]):
-    """A batch on its way, for `async for`: `Map`'s twin. Its input may be an async iterable, too.
+    """A batch that runs, for `async for`: `Map`'s twin. Its input may be an async iterable, too.
 
-    Nothing runs but what the next results need: see `Map`. Leaving the loop by an exception or a cancellation ends what
-    runs, and so does dropping the batch; `aclose()`, or `async with`, does so at once. One task takes results at a
-    time.
+    Only asking for the next result reads prompts and sends requests: see `Map`. An input that is no async iterable, and
+    the `prompt` function, run in the event loop's thread. The batch ends, and what runs is cancelled, when an exception
+    or a cancellation comes out of the loop, when the batch is dropped, and at once by `aclose()` or at the end of
+    `async with`. One task takes results at a time; `aclose()` may be called by any other of the same loop.
 
     Yields:
         A `Result` for each item, in the order of the input, unless `ordered=False`.
@@ -305,10 +306,11 @@ class AsyncMap(BaseMap[T], AsyncIterator[Result[T]]):
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """Ends the batch: what runs is cancelled, and what had arrived is in the journal.
+        """Ends the batch: what runs is cancelled, and the replies that had arrived are in the journal.
 
-        An input that is an async generator is closed, too, since often nobody else can. While another task waits for a
-        result, it gets a `StreamCancelledError`; while it waits for the input, after the next item.
+        An input that is an async generator is closed, too, since often nobody else can. A task that waits for a result
+        gets a `StreamCancelledError`; one that waits for the input gets it after the next item. A second call does
+        nothing.
         """
         if self._read_by_task:
             self._run.cancel()

@@ -1,4 +1,7 @@
-"""Asking: one attempt at one prompt, read to its end; in this process, or in another one that this is pickled to."""
+"""Asking: one attempt at one prompt, read to its end; in this process, or in another one that the asker is pickled to.
+
+When a prompt is asked, and whether again, is decided elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ _MOST_CLIENTS = 16
 
 
 class BlockingClient(Protocol):
-    """What is asked of a client."""
+    """A client, as far as an asker needs it."""
 
     def stream(
         self,
@@ -71,12 +74,12 @@ class Asker:
             return failed(error, attempts=0)
         self._streams.add(stream)
         try:
-            if self._cancelled:  # before `cancel` could see it
+            if self._cancelled:  # `cancel` may have run just before the stream was added
                 stream.cancel()
             return answered(stream, stream.read())
         except AcytooError as error:
             if is_foreign(error):
-                raise  # a listener's
+                raise  # a listener raised it: it is not the call's error
             return failed(error, attempts=stream.stats.attempts)
         finally:
             self._streams.discard(stream)
@@ -113,13 +116,17 @@ def _dumps(value: object) -> bytes:
 
 
 _askers: dict[bytes, Asker] = {}
-"""Those of clients that came by pickle, by what they were made of."""
+"""The askers of this process whose clients came by pickle, by the digest of the pickle."""
 
 
 def _ask_here(
     digest: bytes, pickled: Secret[bytes], messages: Sequence[Message], number: object = None
 ) -> Outcome | AcytooError:
-    """What one attempt comes to in this process. The client is made here, where its failure is that of a call."""
+    """What one attempt comes to in this process.
+
+    The client is unpickled here, so that a failure comes out of the call. Where a pool of processes fails to unpickle
+    a call, the pool breaks.
+    """
     asker = _askers.get(digest)
     if asker is None:
         client, options = pickle.loads(pickled.reveal())

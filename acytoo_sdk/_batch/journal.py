@@ -35,7 +35,7 @@ _ANSWER = {**_REQUIRED, "text": str}
 _FAILURE = {**_REQUIRED, "error": dict}
 _ID = re.compile("[0-9a-f]{32}")
 _BEGINNING = b'{"id": "%s", "index": ' % (b"0" * 32)
-# JSON takes them as they are, but for some they end a line: for `str.splitlines`, for editors.
+# JSON leaves them as they are, but `str.splitlines` and editors end a line at them.
 _LINE_ENDS = "\x85\u2028\u2029"
 _SYNC_EVERY = 1.0  # seconds
 _open: weakref.WeakSet[Journal] = weakref.WeakSet()
@@ -82,8 +82,8 @@ class Journal:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._answers: dict[bytes, int] = {}  # where the lines are that were not taken
-        self._further: dict[bytes, list[int]] = {}  # where more lines of the same prompt are, the oldest last
+        self._answers: dict[bytes, int] = {}  # where the line of each answer begins that was not taken yet
+        self._further: dict[bytes, list[int]] = {}  # where more answers to the same prompt begin, the oldest last
         self._last_index: int | None = None  # of the result that was written last
         self._torn_at: int | None = None  # where a line begins that could neither be finished nor cut away
         self._synced_at = time.monotonic()
@@ -101,7 +101,7 @@ class Journal:
             raise
 
     def take(self, key: str) -> Outcome | None:
-        """An answer from an earlier run, each once; None where there is none.
+        """An answer of an earlier run, which is handed out once; None where none is left.
 
         Raises:
             InvalidRequestError: the file was changed in the meantime.
@@ -122,7 +122,9 @@ class Journal:
         )
 
     def write(self, result: Result[Any], *, key: str, messages: Sequence[Message]) -> None:
-        """Appends what became of a prompt; but not twice in a row, for who was interrupted cannot know.
+        """Appends what became of a prompt.
+
+        Nothing is appended twice in a row: a caller that was interrupted cannot know whether its line was written.
 
         Raises:
             OSError: the disk is full, for instance; the file is as it was.
@@ -157,7 +159,7 @@ class Journal:
                 os.fsync(self._descriptor)
 
     def close(self) -> None:
-        """Closes the file, and gives it to other runs. It is on the disk then."""
+        """Writes what is left to the disk, closes the file, and lets other runs have it."""
         if self._descriptor < 0:
             return
         try:
@@ -166,17 +168,17 @@ class Journal:
         finally:
             descriptor, self._descriptor = self._descriptor, -1
             with contextlib.suppress(OSError):
-                _unlock(descriptor)  # for a child may have a copy that was forked just before it could be told
+                _unlock(descriptor)  # a forked child may still hold a copy, and the lock lasts as long as any copy
             os.close(descriptor)
 
     def abandon(self) -> None:
-        """In a forked child, where the file is the parent's."""
+        """Closes the file in a forked child, and leaves its lock and its content to the parent."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
 
     def __del__(self) -> None:
-        self.close()  # whoever opened it was interrupted before it had it
+        self.close()  # an interruption may have come between opening the file and keeping this object
 
     def _append(self, line: bytes, index: int | None = None) -> None:
         if self._torn_at is not None:
@@ -184,11 +186,11 @@ class Journal:
         end = os.fstat(self._descriptor).st_size
         self._is_synced = False
         try:
-            while line:  # at once, unless the disk is full
+            while line:  # one write takes all of it, unless the disk is full
                 line = line[os.write(self._descriptor, line) :]
             self._last_index = index
         except BaseException:
-            if index is None or index != self._last_index:  # else it was interrupted afterwards
+            if index is None or index != self._last_index:  # else the interruption came after the whole line
                 self._torn_at = end
                 with contextlib.suppress(OSError):
                     self._cut(end)
@@ -234,7 +236,7 @@ class Journal:
 
     def _lines(self, place: int) -> Iterator[bytes]:
         with open(self._descriptor, "rb", closefd=False) as file:
-            file.seek(place)  # all else has moved it: writing, and the lock
+            file.seek(place)  # writing and locking move the position of the descriptor
             yield from file
 
     @contextlib.contextmanager
@@ -242,7 +244,7 @@ class Journal:
         try:
             yield
         except OSError as error:
-            if error.errno is not None:  # else it is none of the system's, but a signal handler's
+            if error.errno is not None:  # else a signal handler raised it, not the system
                 error.filename = self._path
             raise
 

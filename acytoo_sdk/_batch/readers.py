@@ -1,4 +1,7 @@
-"""The workers of an async batch: the threads that read its client's streams. No task is needed for a prompt."""
+"""The workers of an async batch: the threads that read its client's streams, so that no prompt needs a task.
+
+Which prompt is sent when is decided in `schedule`; the threads themselves are in `_streams`.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ from .task import Outcome, Task, answered, failed
 
 
 class News:
-    """Which tasks have ended; who waits for some in an event loop is woken. No lock is taken."""
+    """Which tasks have ended; wakes whoever waits for them in an event loop.
+
+    It takes no lock, since a cancellation may come from a finaliser or a signal handler, in the middle of any code.
+    """
 
     def __init__(self) -> None:
         self._tasks: deque[Any] = deque()
@@ -34,7 +40,7 @@ class News:
         return bool(self._tasks)
 
     def take(self) -> Sequence[Task[Any]]:
-        """Those that have come so far."""
+        """The tasks that have ended since this was last asked."""
         return [self._tasks.popleft() for _ in range(len(self._tasks))]
 
     def due(self, task: object) -> None:
@@ -42,7 +48,7 @@ class News:
         self._tasks.append(task)
 
     def wake(self) -> None:
-        """Wakes who waits; from any thread."""
+        """Wakes whoever waits; from any thread."""
         while self._waiting:
             try:
                 waker, waiter = self._waiting.pop()
@@ -52,7 +58,7 @@ class News:
             waker.wake()
 
     def on_news(self, waker: LoopWaker, waiter: object) -> None:
-        """Has a waiter woken once; who asks looks again afterwards, for news before that."""
+        """Has a waiter woken once, by the next `wake`. The caller looks again afterwards: news may have come before."""
         self._waiting.append((waker, waiter))
 
 
@@ -69,7 +75,7 @@ class ReaderWorkers:
         self._refused: list[Task[Any]] = []  # those that ended before they began
         self._news = News()
         self._woken = False
-        self._turn = 0.0  # when other tasks of the loop last had theirs, on the monotonic clock
+        self._turn = 0.0  # when other tasks of the loop last had their turn, on the monotonic clock
 
     def start(self, task: Task[Any]) -> None:
         """Begins an attempt at a task."""
@@ -80,7 +86,7 @@ class ReaderWorkers:
         except AcytooError as error:
             self._streams.pop(task, None)
             if is_foreign(error):
-                raise  # a listener's
+                raise  # a listener raised it: it is not the call's error
             task.outcome = failed(error, attempts=0)
             self._refused.append(task)
 
@@ -89,30 +95,34 @@ class ReaderWorkers:
         tasks, self._refused = self._refused, []
         for task in self._news.take():
             stream = self._streams.get(task)
-            if stream is not None and stream.ended:  # or it was told twice
+            if stream is not None and stream.ended:  # else this is the second time that it was told
                 del self._streams[task]
                 task.outcome = _outcome(stream)
                 tasks.append(task)
         return tasks
 
     async def wait(self, seconds: float) -> None:
-        """Waits for news, so long at most."""
+        """Waits for news.
+
+        Args:
+            seconds: how long at most; infinity: until there are some.
+        """
         if not self._has_news():
             await wait_until(self._has_news, self._news.on_news, seconds=seconds)
             self._turn = time.monotonic()
 
     async def let_others_run(self) -> None:
-        """Other tasks of the loop have their turn now and then; on trio, as is its custom, each time."""
+        """Gives other tasks of the loop their turn now and then; on trio each time, as its own functions do."""
         if time.monotonic() - self._turn > LONGEST_TURN or not running_waker().is_asyncio:
             await checkpoint()
             self._turn = time.monotonic()
 
     async def run_blocking(self, function: Callable[[], None]) -> None:
-        """Runs what may block where it holds up nobody."""
+        """Runs a function that may block in a thread, so that it does not hold up the event loop."""
         await run_in_thread(function)
 
     async def wait_for_end(self) -> None:
-        """Waits until nothing is read any more, which is soon after `close`; not for ever."""
+        """Waits until nothing is read any more, which is soon after `close`; for a bounded time."""
         deadline = time.monotonic() + GRACE
         for stream in [*self._streams.values()]:
             await stream.wait_for_end(deadline - time.monotonic())
@@ -137,4 +147,4 @@ def _outcome(stream: BackgroundStream) -> Outcome | Exception:
     except Exception as error:
         if isinstance(error, AcytooError) and not is_foreign(error):
             return failed(error, attempts=stream.stats.attempts)
-        return error.with_traceback(None)  # a listener's
+        return error.with_traceback(None)  # a listener raised it: it is not the call's error

@@ -30,18 +30,19 @@ class Want(enum.Enum):
     """What a run wants of its driver."""
 
     PROMPT = "prompt"
-    """One more is to be read, and `add`ed; or the `end_input` told."""
+    """One more is to be read and passed to `add`; where the input has ended, `end_input` is to be called."""
 
 
 Step = Result[T] | Want | float | Callable[[], None]
-"""A result to hand out; what is wanted; seconds to wait for a task that ends; or what is to be run, and may block."""
+"""What the driver is to do: hand out a result, read a prompt, wait so many seconds for a task to end, or call a
+function that may block."""
 
 
 class Run(Generic[T]):
     """What a batch has to do.
 
     Args:
-        prompt: makes the messages of an item; None: it is the messages.
+        prompt: makes the messages of an item; None: the item is the messages.
         call: the options of each call.
         schedule: of the tasks.
         workers: make the attempts.
@@ -63,8 +64,8 @@ class Run(Generic[T]):
         self._workers = workers
         self._path = journal
         self._journal: Journal | None = None
-        self._may_close_journal = deque([True])  # taken by whoever does
-        self._unwritten: set[Task[T]] = set()  # those that were sent, and of which the journal knows nothing
+        self._may_close_journal = deque([True])  # whoever closes it takes the item: two threads may try
+        self._unwritten: set[Task[T]] = set()  # tasks that were sent, and whose result is not in the journal
         self._next_index = 0
         self._input_ended = False
         self._failure: BaseException | None = None
@@ -93,7 +94,7 @@ class Run(Generic[T]):
                     raise StreamCancelledError("The batch was closed")
                 self._receive()
                 self._send()
-                if self._wants_prompt and schedule.is_idle:  # also where a result is there: nobody shall idle
+                if self._wants_prompt and schedule.is_idle:  # before a result is handed out, so that no worker idles
                     yield Want.PROMPT
                     self._send()
                 if (task := schedule.take()) is not None:
@@ -129,7 +130,8 @@ class Run(Generic[T]):
         except InvalidRequestError as error:
             task.finish(Outcome(None, without_frames(error), None, False, None, 0))
         else:
-            if any(len(message) > 2 for message in task.messages):  # lists and the like, which the caller may change
+            # Beside role and content there may be lists and the like, which the caller may change.
+            if any(len(message) > 2 for message in task.messages):
                 task.messages = copy.deepcopy(task.messages)
             if self._journal is not None:
                 self._resume(task, self._journal)
@@ -137,7 +139,7 @@ class Run(Generic[T]):
 
     def end_input(self, error: Exception | None = None) -> None:
         """The input has ended; in an error, perhaps."""
-        if isinstance(error, StopIteration | StopAsyncIteration):  # of a function: it would end the loop, unseen
+        if isinstance(error, StopIteration | StopAsyncIteration):  # as it is, it would end the user's loop unseen
             failure = RuntimeError(f"a function of the batch's raised {type(error).__name__}")
             failure.__cause__ = error
             error = failure
@@ -145,7 +147,7 @@ class Run(Generic[T]):
         self._failure = self._failure or error
 
     def cancel(self) -> None:
-        """Ends it from any thread; whoever waits for its next step is to be woken."""
+        """Ends the run from any thread; the caller wakes whoever waits for its next step."""
         self._cancelled = True
         self._workers.close()
 
@@ -164,7 +166,7 @@ class Run(Generic[T]):
     def _open_journal(self) -> None:
         assert self._path is not None, "or nothing is kept"
         self._journal = Journal(self._path)
-        if self._ended:  # in a thread whose event loop did not wait for it: its task was cancelled
+        if self._ended:  # the task that had this run in a thread was cancelled, and did not wait for it
             self._close_journal()
 
     def _resume(self, task: Task[T], journal: Journal) -> None:
@@ -174,16 +176,16 @@ class Run(Generic[T]):
             task.finish(outcome, resumed=True)
 
     def _send(self) -> None:
-        """Sends what is to be sent now."""
+        """Starts an attempt at each task whose turn has come."""
         while (task := self._schedule.next_to_send(time.monotonic())) is not None:
             self._unwritten.add(task)
             try:
                 self._workers.start(task)
-            except Exception as error:  # the executor's: it takes no more
+            except Exception as error:  # the executor takes no more calls, or a listener raised
                 self._fail(task, error)
 
     def _receive(self) -> None:
-        """Notes what ended since."""
+        """Takes the outcomes of the attempts that have ended."""
         for task in self._workers.ended():
             outcome = task.outcome
             if isinstance(outcome, Outcome):
@@ -196,11 +198,13 @@ class Run(Generic[T]):
             elif isinstance(outcome, Exception):
                 self._fail(task, outcome)
             elif outcome is not None:
-                raise outcome  # Ctrl-C, which the processes of a pool are told of, too
+                raise outcome  # Ctrl-C, which reaches the processes of a pool, too
 
     def _fail(self, task: Task[T], error: Exception) -> None:
-        """No call's error: of the executor, of a function of the caller's, or of the disk. Nothing more is sent; what
-        runs is waited for, and all but this task is handed out."""
+        """Ends the batch in an error that is no call's: of the executor, the disk, or a function of the caller's.
+
+        Nothing more is sent; what runs is waited for, and all results but this task's are handed out before the error.
+        """
         self._unwritten.discard(task)
         self._schedule.drop(task)
         self._schedule.stop()
@@ -214,18 +218,19 @@ class Run(Generic[T]):
         self._ended = True
         try:
             try:
-                self._workers.ended()  # what has arrived has its outcome now
+                self._workers.ended()  # gives the tasks whose replies have arrived their outcome
             finally:
                 self._workers.close()
-            if self._journal is not None and self._journal.is_open:  # it is not the parent's
+            if self._journal is not None and self._journal.is_open:  # in a forked child, it is not
                 self._keep_answers()
         finally:
             if self._journal is not None:
                 self._close_journal()
 
     def _keep_answers(self) -> None:
-        """Nobody will be handed the answers that have arrived, but the next run will."""
-        # What was interrupted after it was written, if anything was, has its result: first, where the journal knows it.
+        """Writes the answers that have arrived and that this run hands to nobody: the next run does."""
+        # A task that was interrupted after it was written has its result. It comes first, since the journal recognises
+        # only what it wrote last.
         for task in sorted(self._unwritten, key=lambda task: task.result is None):
             outcome = task.outcome
             if isinstance(outcome, Outcome) and outcome.error is None:

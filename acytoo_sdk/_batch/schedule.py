@@ -1,7 +1,7 @@
 """The schedule of a batch: which task is sent next, and when; and in which order results are handed out.
 
-Nothing is sent here, and nobody waits here: what happened, and when, is told. A task is ready, running, waiting (for
-its next attempt), or done; together they never are more than the window.
+Nothing is sent here, nobody waits here, and no clock is read: callers tell what happened, and when. A task is ready,
+running, waiting (for its next attempt), or done; all of them together are never more than the window.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class Schedule(Generic[T]):
     """The tasks that were taken from the input and not handed out yet.
 
     Args:
-        concurrency: how many run at once.
-        window: how many there may be.
+        concurrency: how many tasks run at once.
+        window: how many tasks there may be.
         ordered: whether results are handed out in the order of the input, or as they come.
         interval: seconds between two requests; 0: no rate is kept.
         policy: how often, and after which waits, a failed attempt is made again.
 
     Attributes:
-        running: those that were sent, and whose outcome was not told yet.
+        running: the tasks that were sent, and whose outcome is not known yet.
     """
 
     def __init__(self, *, concurrency: int, window: int, ordered: bool, interval: float, policy: RetryPolicy) -> None:
@@ -43,17 +43,17 @@ class Schedule(Generic[T]):
         self._ordered = ordered
         self._policy = policy
         self._throttle = Throttle(interval=interval, policy=policy)
-        self._held = 0
+        self._held = 0  # tasks in all four states
         self._ready: list[tuple[int, Task[T]]] = []  # a heap: the oldest first, so that the window moves on
         self._waiting: list[tuple[float, int, Task[T]]] = []  # a heap, by the time of the next attempt
         self._done: dict[int, Task[T]] = {}
         self._as_they_came: deque[int] = deque()
-        self._next_index = 0  # to be handed out, in order
+        self._next_index = 0  # of the result that is handed out next, in order
         self._stopped = False
 
     @property
     def has_room(self) -> bool:
-        """Whether there may be one more task."""
+        """Whether the window has room for one more task."""
         return self._held < self._window
 
     @property
@@ -94,7 +94,7 @@ class Schedule(Generic[T]):
         return task
 
     def wait(self, now: float) -> float:
-        """How many seconds nothing is to be sent; infinity: until an outcome is told."""
+        """For how many seconds nothing is to be sent; infinity: not before a running task ends."""
         if not self.is_idle or not (self._ready or self._waiting):
             return math.inf
         ready_at = -math.inf if self._ready else self._waiting[0][0]
@@ -129,14 +129,14 @@ class Schedule(Generic[T]):
         return self._done.pop(index)
 
     def stop(self) -> None:
-        """Nothing more is to be sent: what runs ends, what is done is handed out, and all the rest is dropped."""
+        """Sends nothing more: what runs is waited for, what is done is handed out, and all the rest is dropped."""
         self._stopped = True
         self._held -= len(self._ready) + len(self._waiting)
         self._ready.clear()
         self._waiting.clear()
 
     def drop(self, task: Task[T]) -> None:
-        """A task that was sent, and of which nothing becomes; nothing more is sent then, either."""
+        """Forgets a task that was sent and will have no result; the caller calls `stop`, too."""
         self.running.discard(task)
         self._done.pop(task.index, None)
         self._held -= 1
@@ -156,6 +156,6 @@ class Schedule(Generic[T]):
                 seconds = wait_after(error, attempt=task.failures, policy=self._policy, deadline=None, whole=True)
                 heapq.heappush(self._waiting, (now + seconds, task.index, task))
         except AcytooError:
-            without_frames(error)  # it was raised here, and the frames hold it, and the whole batch
+            without_frames(error)  # it was raised here: the frames hold the whole batch
             return False
         return True

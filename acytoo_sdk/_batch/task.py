@@ -1,4 +1,4 @@
-"""One prompt of a batch on its way: the task, the outcome of one attempt, and the result that is handed out."""
+"""One prompt of a batch: the task, the outcome of one attempt, and the result that is handed out. Data alone."""
 
 from __future__ import annotations
 
@@ -72,18 +72,18 @@ class Outcome:
 
 
 class Task(Generic[T]):
-    """One prompt on its way.
+    """One prompt, from the input to its result.
 
     Attributes:
         index: its place in the input.
         item: what the input gave.
         messages: what is sent.
         key: names messages, model and temperature in a journal; "" without one.
-        outcome: of the last attempt; or an exception that is none of a call's. None while there is none yet. Set by
-            whoever made the attempt, in any thread.
+        outcome: of the last attempt; or an exception that is not the call's, but a listener's, for one. None while
+            there is none yet. Set by whoever made the attempt, in any thread.
         attempts: requests sent.
-        failures: attempts that counted.
-        pauses: how many there had been when it was last sent.
+        failures: attempts that failed, without those that were only told to wait.
+        pauses: how many pauses the batch had made when this was last sent.
         result: what is handed out, once that is known.
     """
 
@@ -101,7 +101,7 @@ class Task(Generic[T]):
         self.result: Result[T] | None = None
 
     def finish(self, outcome: Outcome, *, resumed: bool = False) -> None:
-        """This is what became of it."""
+        """Makes the result of the last outcome."""
         self.result = Result(
             self.index,
             self.item,
@@ -122,9 +122,10 @@ def answered(stream: BaseStream, text: str) -> Outcome:
 
 
 def failed(error: AcytooError, attempts: int) -> Outcome | AcytooError:
-    """The outcome of an attempt that ended in an error; that itself, where somebody else ended the call.
+    """The outcome of an attempt that ended in an error; the error itself, where the call was ended from outside.
 
-    Nobody has a batch's streams but the batch, and the client: it was closed, and all further ones would end so.
+    Only the batch and its client can end its calls. So the batch or the client was closed, which ends the batch, and is
+    not what became of one prompt.
     """
     without_frames(error)
     if isinstance(error, ClientClosedError | StreamCancelledError):

@@ -25,21 +25,22 @@ class Throttle:
         policy: how many pauses there may be in a row, and how long they are where the server does not say.
 
     Attributes:
-        pauses: how many there were: a request that was sent since then, and is told to wait, begins another one.
+        pauses: how many there were. A request that was sent after the last of them, and is told to wait, begins
+            another one; one that was sent before belongs to the last.
     """
 
     def __init__(self, *, interval: float, policy: RetryPolicy) -> None:
         self.pauses = 0
         self._interval = interval
         self._most_in_a_row = policy.attempts
-        self._policy = replace(policy, attempts=sys.maxsize)  # how many there may be is judged here
-        self._in_a_row = 0  # since the last reply
+        self._policy = replace(policy, attempts=sys.maxsize)  # how many pauses there may be is judged here
+        self._in_a_row = 0  # pauses since the last reply
         self._next_send = -math.inf  # by the rate
         self._paused_until = -math.inf
 
     @property
     def opens_at(self) -> float:
-        """When another request may be sent; past, if it may now."""
+        """When another request may be sent; a time in the past, if one may be sent now."""
         return max(self._next_send, self._paused_until)
 
     def note_request(self, now: float) -> None:
@@ -51,16 +52,16 @@ class Throttle:
         self._in_a_row = 0
 
     def pause(self, error: AcytooError, *, pauses: int, now: float) -> None:
-        """Nobody sends for a while; of several that were told so at the same time, the longest counts, as one pause.
+        """Lets nobody send for a while. Where several requests were told to wait at once, the longest wait counts.
 
         Args:
             error: what a request was told.
-            pauses: how many there had been when it was sent.
+            pauses: how many pauses there had been when it was sent.
             now: when it was told.
 
         Raises:
-            AcytooError: the same: there were enough; or the server asks for a longer one than is waited for, and nobody
-                pauses.
+            AcytooError: the same error: there were as many pauses in a row as there may be; or the server asks for a
+                longer one than the policy allows, and then nobody pauses.
         """
         is_another = pauses == self.pauses
         number = max(1, self._in_a_row + is_another)

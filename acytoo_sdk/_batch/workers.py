@@ -1,4 +1,7 @@
-"""The workers of a blocking batch: threads of its own, or an executor of the caller's."""
+"""The workers of a blocking batch: threads of its own, or an executor of the caller's.
+
+They make single attempts. Which prompt is sent when is decided in `schedule`.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,14 @@ from .asking import Asker
 from .task import Task
 
 # How long to wait at a time, in seconds: on Windows, Ctrl-C does not end a wait.
-_PATIENCE = 0.5
+_LONGEST_WAIT = 0.5
 
 
 class Workers(Protocol):
     """Who makes the attempts of a batch."""
 
     def start(self, task: Task[Any]) -> None:
-        """Makes an attempt at a task, elsewhere; its outcome is set."""
+        """Begins an attempt at a task, and does not wait for it; whoever makes it sets `Task.outcome`."""
 
     def ended(self) -> Sequence[Task[Any]]:
         """The tasks that have got their outcome since this was last asked."""
@@ -35,7 +38,11 @@ class Workers(Protocol):
 
 
 class Inbox:
-    """Where tasks come back to the thread that waits for them; it waits for no lock that a finaliser could want."""
+    """Where tasks come back to the thread that waits for them.
+
+    It uses a `SimpleQueue`, whose `put` may interrupt any of its own methods: a finaliser or a signal handler may wake
+    it, too.
+    """
 
     def __init__(self) -> None:
         self._queue: SimpleQueue[Task[Any] | None] = SimpleQueue()
@@ -43,7 +50,7 @@ class Inbox:
         self.put = self._queue.put
 
     def ended(self) -> Sequence[Task[Any]]:
-        """Those that came since this was last asked."""
+        """The tasks that came since this was last asked."""
         with suppress(Empty):
             while True:
                 self._taken.append(self._queue.get_nowait())
@@ -52,20 +59,21 @@ class Inbox:
         return tasks
 
     def wait(self, seconds: float) -> None:
-        """Waits for one, so long at most; or shorter, since nothing is lost by looking around."""
+        """Waits for a task, `seconds` at most, or less: the caller looks around, and waits again."""
         with suppress(Empty):
-            self._taken.append(self._queue.get(timeout=min(seconds, _PATIENCE)))
+            self._taken.append(self._queue.get(timeout=min(seconds, _LONGEST_WAIT)))
 
     def wake(self) -> None:
-        """Whoever waits looks around; from any thread."""
+        """Ends the wait of whoever waits, without a task; from any thread."""
         self.put(None)
 
 
 class WorkerThreads:
-    """Daemon threads, as many as were needed at once: a hung server does not hold the interpreter at its exit.
+    """Threads of the batch's own, as many as were needed at once.
 
-    They know nothing of the batch but their queues, so that it ends when it is dropped. Each attempt is made in the
-    context (`contextvars`) of whoever takes the results.
+    They are daemons, so that a hung server does not hold the interpreter at its exit. They hold nothing of the batch
+    but its queues, so that it ends when it is dropped. Each attempt is made in the context (`contextvars`) of whoever
+    takes the results.
     """
 
     def __init__(self, asker: Asker, inbox: Inbox) -> None:
@@ -106,7 +114,7 @@ def _work(asker: Asker, tasks: SimpleQueue[tuple[Task[Any], Context] | None], pu
         except BaseException as error:
             task.outcome = error.with_traceback(None)
         put(task)
-        del task, context, taken  # or they would live until the next one comes
+        del task, context, taken  # they would live until the next task comes
 
 
 class ExecutorWorkers:
@@ -122,7 +130,7 @@ class ExecutorWorkers:
         self.ended = inbox.ended
 
     def start(self, task: Task[Any]) -> None:
-        """Makes an attempt at a task there.
+        """Gives the executor an attempt at a task.
 
         Raises:
             BrokenExecutor, RuntimeError: the executor takes no more.
@@ -133,7 +141,7 @@ class ExecutorWorkers:
         future.add_done_callback(partial(_note, task, self._inbox.put, self._futures))
 
     def close(self) -> None:
-        """Ends the attempts that did not begin, and those in this process; from any thread."""
+        """Ends the attempts that have not begun, and those in this process; from any thread."""
         self._asker.cancel()
         for future in self._futures.copy():
             future.cancel()
