@@ -1,4 +1,4 @@
-"""Answers: a request, the server's settings and a fault become the pieces that go over the wire."""
+"""Answers: a request, the server's settings and a fault become the pieces that go over the wire. No socket here."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ._wire import (
 
 
 class Settings(Protocol):
-    """A server, as far as its replies go."""
+    """What of a server its replies depend on."""
 
     @property
     def reply(self) -> Reply | None:
@@ -40,7 +40,7 @@ class Settings(Protocol):
 
 @dataclass(frozen=True)
 class Order:
-    """A request, and how it is to be answered."""
+    """A request, and all that decides how it is answered."""
 
     request: ReceivedRequest
     number: int
@@ -48,7 +48,7 @@ class Order:
     server: Settings  # a copy: its settings are those at the request's arrival
 
     def answer(self, *, keep_alive: bool) -> Answer:
-        """What goes over the wire; raises what `reply` raises."""
+        """What goes over the wire. What `reply` raises comes out as it is."""
         fault, server = self.fault, self.server
         if fault.verbatim is not None:
             return Answer(b"", [fault.verbatim], bytes, b"", closes=fault.closing)
@@ -81,6 +81,7 @@ class Order:
         return Answer(build_head(status, fields) + first, pieces, frame, end, closes)
 
     def reply(self) -> tuple[int, str, Pieces]:
+        """The status, the content type and the text, without what the fault changes."""
         status, reply, chat = self.server.status, self.server.reply, self.request.json or {}
         if reply is not None:
             return status, TEXT, reply(chat) if callable(reply) else reply
@@ -91,6 +92,16 @@ class Order:
 
 @dataclass(frozen=True)
 class Answer:
+    """What goes over the wire.
+
+    Attributes:
+        head: sent first; with "one-chunk", the size of the chunk, too.
+        pieces: of the body.
+        frame: makes of a piece the bytes that are sent.
+        end: sent after the last piece.
+        closes: whether the connection is closed afterwards.
+    """
+
     head: bytes
     pieces: Iterable[bytes]
     frame: Callable[[bytes], bytes]
@@ -99,6 +110,10 @@ class Answer:
 
 
 def _measured(pieces: Iterable[bytes], fault: Fault) -> tuple[list[bytes], int]:
+    """The pieces, and their size as the head names it.
+
+    Where a fault comes after all of them, the size is one byte more, which never comes: else the reply would be whole.
+    """
     listed = list(pieces)
     cut_after_all = fault.ending and (fault.after is None or fault.after >= len(listed))
-    return listed, sum(map(len, listed)) + bool(cut_after_all)  # one byte that never comes: that, too, is a cut reply
+    return listed, sum(map(len, listed)) + bool(cut_after_all)

@@ -1,4 +1,7 @@
-"""One connection of the server: requests are read from its socket, and answered as they are to be."""
+"""One connection of the server: requests are read from its socket, and answers are sent.
+
+What an answer says, and what goes wrong with it, is decided in `_answers` and `_faults`.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ class Connection:
         self.ahead = bytearray()  # received, but not read yet
 
     def hang_up(self) -> None:
-        """Wakes the thread, from another one, wherever it waits."""
+        """Ends the connection from another thread: its own thread wakes, wherever it waits."""
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self.socket, socket.SHUT_RDWR)  # not SSLSocket's: it drops the TLS state in use
 
@@ -130,14 +133,15 @@ class Connection:
         self.ahead += data
 
     def rest(self, seconds: float) -> None:
-        """Waits, reading ahead: so a client that leaves, or a server that closes, ends the wait and the connection."""
+        """Waits, and reads ahead meanwhile: so a client that leaves ends the wait, and so does a server that closes."""
         # A client that only shuts down its sending half looks the same, and counts as gone.
         deadline = time.monotonic() + seconds
         try:
             while (remaining := deadline - time.monotonic()) > 0:
                 self.socket.settimeout(remaining)
                 self.receive()
-        except (TimeoutError, ssl.SSLWantReadError):  # or: time is over to the nanosecond, in CPython's `_ssl`
+        # CPython's `_ssl` raises the second where a deadline is reached to the nanosecond.
+        except (TimeoutError, ssl.SSLWantReadError):
             pass
         finally:
             self.socket.settimeout(None)
@@ -177,7 +181,7 @@ class Connection:
                 send(frame(part))
 
     def kept(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        """The pieces; what the user's own generator raises goes to `errors`."""
+        """The pieces. What the user's own generator raises goes to `FakeServer.errors`, and ends the connection."""
         try:
             yield from pieces
         except Exception as error:
