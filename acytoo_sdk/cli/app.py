@@ -95,16 +95,20 @@ def app(**options: Any) -> None:
       acytoo ask --local 'Hello'               a first reply, without a server
       acytoo config set base_url http://127.0.0.1:8000
       acytoo 'What is a stream?'               the same as: acytoo ask ...
-      git diff | acytoo 'Review this change.'  what is piped goes before the prompt
+      git diff | acytoo 'Review this change.'  the prompt follows what is piped
       acytoo chat                              a conversation
       acytoo batch prompts.txt -o answers.jsonl
       acytoo doctor                            what is wrong with this server?
 
+    `acytoo VERB --help` explains each verb. The reply goes to stdout, and everything else that is told to stderr.
+
     Settings come from the options, then the environment (ACYTOO_BASE_URL, ACYTOO_KEY, ACYTOO_PASSWORD, ACYTOO_MODEL,
-    ACYTOO_PROFILE), then your settings file: see `acytoo config --help`. Secrets are never needed as arguments, which
-    every user of the machine can see.
+    ACYTOO_PROFILE), then your settings file: see `acytoo config --help`. No secret ever has to stand in the
+    arguments, which every user of the machine can see.
 
     \b
-    Completion, for instance for bash (also zsh, fish), in ~/.bashrc:
-      eval "$(_ACYTOO_COMPLETE=bash_source acytoo)"
+    Tab completes words once your shell's own file holds one of these lines:
+      eval "$(_ACYTOO_COMPLETE=bash_source acytoo)"    ~/.bashrc
+      eval "$(_ACYTOO_COMPLETE=zsh_source acytoo)"     ~/.zshrc
+      _ACYTOO_COMPLETE=fish_source acytoo | source     ~/.config/fish/config.fish
     """

@@ -28,13 +28,30 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("prompt", nargs=-1)
 @connection_options()
-@click.option("--md/--raw", "markdown", default=None, help="Render Markdown, or not; default: on terminals.")
-@click.option("--no-stream", is_flag=True, help="Show the reply once it has ended.")
-@click.option("--json", "form", flag_value="json", help="One JSON object: text, whole, notice, stats, error, ...")
-@click.option("--jsonl", "form", flag_value="jsonl", help="A JSON object for each piece, and one for the end.")
-@click.option("-x", "--extract", "form", flag_value="extract", help="The first code block of the reply alone.")
-@click.option("-u", "--stats", is_flag=True, help="Tell the time to the first piece, and other figures.")
-@click.option("-v", "--verbose", is_flag=True, help="Tell what is sent and received; secrets are masked.")
+@click.option(
+    "--md/--raw",
+    "markdown",
+    default=None,
+    help="Render Markdown, or leave the text as it came; default: render on terminals.",
+)
+@click.option("--no-stream", is_flag=True, help="Show the reply only once it has ended.")
+@click.option(
+    "--json",
+    "form",
+    flag_value="json",
+    help="One JSON object at the end: text, whole, notice, stats, request_id, error.",
+)
+@click.option(
+    "--jsonl",
+    "form",
+    flag_value="jsonl",
+    help="A JSON object a line: each piece as it comes, and at the end that of --json.",
+)
+@click.option(
+    "-x", "--extract", "form", flag_value="extract", help="Only the first code block of the reply, once it has ended."
+)
+@click.option("-u", "--stats", is_flag=True, help="Tell the time to the first piece and other figures, on stderr.")
+@click.option("-v", "--verbose", is_flag=True, help="Tell what is sent and received, on stderr; secrets are masked.")
 @click.option("--dry-run", is_flag=True, help="Show the request, and send nothing; secrets are masked.")
 @terminal_options
 def ask(
@@ -49,7 +66,10 @@ def ask(
     verbose: bool,
     dry_run: bool,
 ) -> None:
-    """Sends PROMPT, and prints the reply as it arrives. What is piped goes before it, or is the prompt.
+    """Sends PROMPT, and prints the reply as it arrives.
+
+    What is piped in goes before PROMPT, with a blank line between them. Without PROMPT, or where it is `-`, the prompt
+    is read from stdin alone.
 
     \b
     Examples:
@@ -57,7 +77,12 @@ def ask(
       git diff | acytoo ask 'Review this change.'
       acytoo ask -x 'A shell script that counts lines' > count.sh
       acytoo ask --json 'Hi' | jq -r .text
-      acytoo ask --base-url https://app.example.com --path /api/chat --payload ai-sdk 'Hi'
+      acytoo ask --base-url https://app.example.com \\
+                 --path /api/chat --payload ai-sdk 'Hi'
+
+    stdout is the reply and nothing else: in a pipe as it came, on a terminal as Markdown that grows, or in the form
+    that an option names. What a server writes never controls your terminal. The exit status tells what went wrong: see
+    `acytoo --help`.
     """
     if form is not None and (markdown is not None or no_stream):
         raise click.UsageError(f"--{form} has a form of its own: leave --md, --raw and --no-stream out")

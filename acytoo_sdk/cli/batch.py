@@ -34,12 +34,21 @@ Answer: TypeAlias = Result[list[Message]]
     "--output",
     type=click.Path(dir_okay=False, allow_dash=True),
     metavar="OUT",
-    help="Keep each answer in this file; what is in it is not asked again.",
+    help="Keep each answer in this file, and do not ask again for those that are in it.",
 )
-@click.option("--jsonl/--lines", "is_json", default=None, help="A line of IN is JSON, or a prompt; default: by name.")
-@click.option("--field", metavar="NAME", help="The field of each JSON object that is the prompt; default prompt.")
-@click.option("--template", metavar="TEXT", help="The prompt, with {text} for the line, or {name} for a field.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The first N prompts alone.")
+@click.option(
+    "--jsonl/--lines",
+    "is_json",
+    default=None,
+    help="Whether a line of IN is JSON, or a prompt; default: by the name of IN.",
+)
+@click.option("--field", metavar="NAME", help="The field of each JSON object that holds the prompt; default: prompt.")
+@click.option(
+    "--template",
+    metavar="TEXT",
+    help="What to ask, with {text} for the line, or for the field, and {NAME} for any field.",
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Ask only the first N prompts.")
 @click.option(
     "--concurrency",
     type=click.IntRange(min=1),
@@ -47,9 +56,14 @@ Answer: TypeAlias = Result[list[Message]]
     metavar="N",
     help="How many requests run at once; default 8.",
 )
-@click.option("--rpm", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Requests a minute, at most.")
+@click.option(
+    "--rpm",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="How many requests begin in a minute, at most; default: any number.",
+)
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
-@connection_options()
+@connection_options(timed="each attempt")
 @terminal_options
 def batch(
     source: str,
@@ -65,11 +79,11 @@ def batch(
     flags: Flags,
     terminal: Terminal,
 ) -> None:
-    """Asks every prompt of IN, some at once: a prompt a line, or JSON a line; `-` is stdin.
+    """Asks every prompt of IN, several at once. IN is a file, or `-` for stdin; each line is a prompt, or JSON.
 
-    With -o, OUT keeps each answer as it comes, as JSON in a line of its own, and the same command again asks only for
-    what has none. Without, the same lines go to stdout, in the order of IN. While a line of IN is waited for, from a
-    pipe for instance, neither is written.
+    With -o, OUT keeps each answer as soon as it is there. Whatever ended the command, Ctrl-C or a crash, too, the same
+    command again asks only for what has no answer. Without -o, the same lines go to stdout, in the order of IN. As long
+    as the next line of IN is waited for, in a pipe for instance, nothing is written to either.
 
     \b
     Examples:
@@ -77,14 +91,20 @@ def batch(
       acytoo batch questions.txt -o answers.jsonl
       acytoo batch rows.jsonl --field question -o answers.jsonl --rpm 60
       acytoo batch names.txt --template 'Who was {text}?' | jq -r .text
-      acytoo batch rows.jsonl --template 'Translate to {language}: {text}' --limit 5
+      acytoo batch rows.jsonl --template 'Translate to {language}: {text}'
 
-    A line of JSON is an object with the prompt, or with `messages`; or a text; or a list of messages. The names .jsonl,
-    .ndjson and .json, and --field, mean JSON. {{ and }} in a template stand for braces.
+    A line of JSON is a text, or a list of messages, or an object that holds either in its field `prompt`, or a list of
+    messages in `messages`. A name that ends in .jsonl, .ndjson or .json means JSON, and so does --field. In a template,
+    {{ and }} stand for braces.
 
-    Errors stay with their prompt, and the others go on; a line of IN that is no prompt ends it, after those before. A
-    server that has too many requests makes all of them wait; --timeout limits each attempt. The exit status is 0 only
-    if every prompt has an answer; else that of the failures, or 1 if they differ: see `acytoo --help`.
+    A line of OUT is a JSON object: id, index (of the prompt, from 0), at (the time), messages, text (or error, with its
+    type, message and retryable), attempts, notice, whole and request_id. No key and no password is in it. A new
+    OUT can be read by you alone, and one command at a time uses it.
+
+    A prompt that fails does not stop the others, unless --fail-fast is given; a line of IN that is no prompt ends the
+    command, once those before it have been asked. A server that says that there are too many requests makes all of
+    them wait. The exit status is 0 only if every prompt has an answer; else it is that of the failures, or 1 if they
+    differ: see `acytoo --help`.
     """
     if field is not None and is_json is False:
         raise click.UsageError("--field names a field of JSON: leave --lines out")

@@ -34,21 +34,24 @@ class _Reader(Protocol):
 
 @click.command(cls=QuietCommand)
 @connection_options()
-@click.option("--raw", is_flag=True, help="Show replies as they are, not as Markdown.")
-@click.option("--load", type=click.Path(), metavar="FILE", help="Go on with the conversation in a file.")
-@click.option("--save", type=click.Path(), metavar="FILE", help="Write the conversation after each of its turns.")
+@click.option("--raw", is_flag=True, help="Show replies as they come, and not as Markdown.")
+@click.option("--load", type=click.Path(), metavar="FILE", help="Go on with the conversation in this file.")
+@click.option(
+    "--save", type=click.Path(), metavar="FILE", help="Write the conversation to this file after each answer."
+)
 @terminal_options
 def chat(*, flags: Flags, terminal: Terminal, raw: bool, load: str | None, save: str | None) -> None:
-    """Holds a conversation. /help there lists what can be done.
+    """Holds a conversation at the terminal.
 
-    Ctrl-C stops an answer, Ctrl-D leaves. What you type is kept for the next time, and can be had again by the arrow
-    keys.
+    Enter sends what you typed, and Alt-Enter begins a new line. Ctrl-C stops an answer, and Ctrl-D leaves. Commands
+    begin with a slash, as /retry, /undo, /save FILE or /model NAME; /help lists them. What you type is kept for the
+    next time: the arrow keys bring it back, and Ctrl-R searches it.
 
     \b
     Examples:
       acytoo chat --local
       acytoo chat --system 'Be brief.' --save talk.json
-      acytoo chat --load talk.json --save talk.json    go on with it
+      acytoo chat --load talk.json --save talk.json    go on with it, or begin it
     """
     if sys.stdin is None or not (sys.stdin.isatty() and terminal.shows):
         raise click.UsageError("a conversation needs a terminal; where there is none: acytoo ask")

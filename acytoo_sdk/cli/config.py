@@ -44,6 +44,19 @@ class _Group(click.Group):
             raise InvalidRequestError(f"config has no such verb: {near(args[0], self.commands, 'its verbs')}")
         return super().resolve_command(ctx, args)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the verbs, each with its whole first sentence."""
+        verbs = [(name, command.get_short_help_str(limit=200)) for name, command in self.commands.items()]
+        with formatter.section("Verbs"):
+            formatter.write_dl(verbs)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the settings: what each is, its variable, its default."""
+        from .settings.merging import SETTINGS
+
+        with formatter.section("Settings"):
+            formatter.write_dl([(setting.name, setting.explained) for setting in SETTINGS.values()])
+
 
 class _Set(QuietCommand):
     """Says of a secret in several arguments what is said of one in a single argument."""
@@ -85,23 +98,34 @@ def _names(context: click.Context, parameter: click.Parameter, typed: str) -> li
 _name = click.argument("name", shell_complete=_names)
 
 
-@click.group(cls=_Group, invoke_without_command=True)
+@click.group(cls=_Group, invoke_without_command=True, subcommand_metavar="[VERB] [ARGS]...")
 @_takes_profile
-@click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object: file, profile, profiles, settings, withheld.")
 @terminal_options
 @click.pass_context
 def config(context: click.Context, *, profile: str | None, as_json: bool, terminal: Terminal) -> None:
     """Shows your settings and where each comes from; its verbs change your settings file.
 
-    A flag beats the environment, which beats the profile, which beats the rest of the file. A key belongs to the
-    base_url that it is kept beside, and is sent to no other.
+    An option of a command beats the environment, which beats the profile, which beats the rest of the file. Settings
+    are read from no other place: not from the working directory, nor from a file that others may write.
 
     \b
     Examples:
       acytoo config set base_url https://chat.example.com
-      acytoo config set key                                  asks for it, or reads it from stdin
-      acytoo config set key_command 'pass show acytoo'       instead of a key
+      acytoo config set key               asks for it, or reads it from stdin
+      acytoo config set key_command 'pass show acytoo'
       acytoo config --profile local set base_url http://127.0.0.1:8000
+
+    `acytoo config path` says where the file is; a new one can be read by you alone. No secret is shown, nor taken from
+    the arguments. A key can stay out of the file: key_command is run, in the file's folder, whenever something is sent,
+    and prints the key.
+
+    The key, the password and the headers in the file belong to the base_url that they stand beside. They are sent to no
+    other address, whoever names it, and not over plain http through a proxy that the file does not name. When one of
+    them is not sent, you are told so.
+
+    A profile has settings for another server, and takes what it does not name from the top level of the file. It is
+    chosen by --profile or ACYTOO_PROFILE.
     """
     context.obj = terminal
     if context.invoked_subcommand is None:
@@ -115,7 +139,15 @@ def config(context: click.Context, *, profile: str | None, as_json: bool, termin
 @_takes_profile
 @click.pass_obj
 def get(terminal: Terminal, name: str, *, profile: str | None) -> None:
-    """Prints the value of a setting that is no secret; status 1 if it has none."""
+    """Prints the value of a setting that is no secret.
+
+    NAME is one of the settings that `acytoo config --help` lists, or headers.NAME for a header. The exit status is 1
+    where the setting has no value.
+
+    \b
+    Example:
+      acytoo config get model
+    """
     from .settings.changes import setting_of
     from .settings.clients import read_settings
 
@@ -138,7 +170,9 @@ def get(terminal: Terminal, name: str, *, profile: str | None) -> None:
 def set_(terminal: Terminal, name: str, value: Secret[str] | None, *, profile: str | None) -> None:
     """Writes a setting to your file. A secret is asked for, or read from stdin.
 
-    With --profile, it is written to that profile, which is made if it is not there.
+    NAME is one of the settings that `acytoo config --help` lists, or headers.NAME for a header. VALUE is read from
+    stdin where it is left out. With --profile, the setting is written to that profile, which is made if it is not
+    there.
 
     \b
     Examples:
@@ -166,7 +200,15 @@ def set_(terminal: Terminal, name: str, value: Secret[str] | None, *, profile: s
 @_takes_profile
 @click.pass_obj
 def unset(terminal: Terminal, name: str, *, profile: str | None) -> None:
-    """Takes a setting out of your file; status 1 if it is not there."""
+    """Takes a setting out of your file.
+
+    NAME is one of the settings that `acytoo config --help` lists, or headers.NAME for a header. With --profile, it is
+    taken out of that profile. The exit status is 1 where it is not there.
+
+    \b
+    Example:
+      acytoo config --profile local unset model
+    """
     from .settings.changes import table_name, unset_setting
     from .settings.clients import profile_in_force
     from .settings.file import settings_path
@@ -181,7 +223,7 @@ def unset(terminal: Terminal, name: str, *, profile: str | None) -> None:
 @config.command("path")
 @click.pass_obj
 def path_(terminal: Terminal) -> None:
-    """Prints where your settings file is, be there one or not."""
+    """Prints the path of your settings file, whether the file exists or not."""
     from .settings.file import settings_path
 
     terminal.write(f"{settings_path()}\n")

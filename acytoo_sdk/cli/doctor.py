@@ -26,19 +26,23 @@ _ENDLESS = 10**6  # columns of what is no terminal
 
 
 @click.command(cls=QuietCommand)
-@connection_options(system=False)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object in place of the report.")
+@connection_options(system=False, timed="each question")
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object in place of the report: ok, status, summary, steps."
+)
 @terminal_options
 def doctor(flags: Flags, terminal: Terminal, as_json: bool) -> None:
     """Looks at a server step by step, and says how to mend the first thing that is wrong.
 
-    Its name, connection, TLS, proxy, reply, and whether the reply streams. At most two questions are asked, without
-    retries. The exit status is that of `acytoo ask`, and 1 where the reply comes, but does not stream.
+    The steps are the proxy, the server's name, the connection, TLS, the reply, its text, its end, and whether it
+    streams. At most two questions are asked, and none of them again, whatever --retries says. The exit status is that
+    of `acytoo ask`, see `acytoo --help`; where the reply comes, but does not stream, it is 1.
 
     \b
     Examples:
       acytoo doctor --base-url http://127.0.0.1:8000
-      acytoo doctor --base-url https://app.example.com --path /api/chat --payload ai-sdk
+      acytoo doctor --base-url https://app.example.com \\
+                    --path /api/chat --payload ai-sdk
       acytoo doctor --json
     """
     report = Report(terminal, shows_steps=not as_json)

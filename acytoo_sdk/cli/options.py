@@ -50,24 +50,52 @@ class QuietCommand(click.Command):
 
 
 _LIMIT = click.FloatRange(min=0, min_open=True)
-_CONNECTION = (
-    click.option("--base-url", metavar="URL", help="Your server, for instance https://chat.example.com."),
-    click.option("--path", metavar="PATH", help="The endpoint; default /api/completions."),
+_SYSTEM = click.option("-s", "--system", metavar="TEXT", help="Instructions for the model, sent before the prompt.")
+_BEFORE_TIMEOUT = (
+    click.option(
+        "--base-url",
+        metavar="URL",
+        help="The address of your server, for instance https://chat.example.com; also ACYTOO_BASE_URL.",
+    ),
+    click.option("--path", metavar="PATH", help="The path of its endpoint; default /api/completions."),
     click.option(
         "--payload",
         type=click.Choice([*FORMATS]),
-        help="What is sent: ai-sdk for the Vercel AI SDK's useChat, prompt for its useCompletion; default acytoo.",
+        help="The format of what is sent: ai-sdk is that of the Vercel AI SDK's useChat, prompt that of its "
+        "useCompletion; default acytoo.",
     ),
-    click.option("--local", is_flag=True, help="Ask a server started for this one call: try it without a server."),
-    click.option("-m", "--model", metavar="NAME", help="The model; default gpt-3.5-turbo."),
-    click.option("-t", "--temperature", type=float, metavar="NUMBER", help="From 0 to 2; default 0.5."),
-    click.option("--timeout", type=_LIMIT, metavar="SECONDS", help="The most a reply may take, retries included."),
-    click.option("--retries", type=click.IntRange(min=0), metavar="N", help="Further attempts; default 2."),
-    click.option("--proxy", metavar="URL", help="For everything; default: the environment's."),
-    click.option("--ca", type=click.Path(exists=True), metavar="FILE", help="Certificates to trust, in PEM."),
-    click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="To send as well. Repeatable."),
+    click.option(
+        "--local",
+        is_flag=True,
+        help="Try it without a server: ask one that is started for this call, and says back what was said.",
+    ),
+    click.option("-m", "--model", metavar="NAME", help="The model; also ACYTOO_MODEL; default gpt-3.5-turbo."),
+    click.option("-t", "--temperature", type=float, metavar="NUMBER", help="The temperature, 0 to 2; default 0.5."),
 )
-_SYSTEM = click.option("-s", "--system", metavar="TEXT", help="Instructions for the model, before the prompt.")
+_AFTER_TIMEOUT = (
+    click.option(
+        "--retries",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="How often a request that failed is sent again; default 2.",
+    ),
+    click.option(
+        "--proxy", metavar="URL", help="The proxy for all requests; default: the environment's, as HTTPS_PROXY."
+    ),
+    click.option(
+        "--ca",
+        type=click.Path(exists=True),
+        metavar="FILE",
+        help="Certificates (PEM) to trust, in place of the usual ones.",
+    ),
+    click.option(
+        "--header",
+        "headers",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="A header to send as well; may be given again. A secret one: acytoo config set headers.NAME.",
+    ),
+)
 
 
 def profile_option(function: F) -> F:
@@ -76,24 +104,33 @@ def profile_option(function: F) -> F:
         "--profile",
         metavar="NAME",
         shell_complete=_profiles,
-        help="A profile of the settings file; also ACYTOO_PROFILE.",
+        help="The profile of your settings file to use; also ACYTOO_PROFILE.",
     )(function)
 
 
 def color_option(function: F) -> F:
     """`--color`, which may stand before the verb or after it."""
-    choice = click.Choice(["auto", "always", "never"])
-    return click.option("--color", type=choice, help="Escape codes; default auto: on terminals, without NO_COLOR.")(
-        function
-    )
+    return click.option(
+        "--color",
+        type=click.Choice(["auto", "always", "never"]),
+        help="Whether to write colours; default auto: on terminals, unless NO_COLOR is set.",
+    )(function)
 
 
-def connection_options(*, system: bool = True) -> Callable[[F], F]:
+def connection_options(*, system: bool = True, timed: str = "a reply, with all its attempts") -> Callable[[F], F]:
     """The options of a command that asks a server; they reach it as `flags`.
 
     Args:
         system: whether it takes instructions, too.
+        timed: what `--timeout` limits, for its help.
     """
+    timeout = click.option(
+        "--timeout",
+        type=_LIMIT,
+        metavar="SECONDS",
+        help=f"The most time for {timed}; default: none in all, but 5 to connect, 60 until the reply begins, and 30 "
+        "for each silence after that.",
+    )
 
     def decorated(function: F) -> F:
         @functools.wraps(function)
@@ -109,7 +146,7 @@ def connection_options(*, system: bool = True) -> Callable[[F], F]:
             return function(*args, flags=flags, **options)
 
         names = ["base_url", "path", "payload", "model", "temperature", "timeout", "retries", "proxy", "ca"]
-        chosen = [*_CONNECTION]
+        chosen = [*_BEFORE_TIMEOUT, timeout, *_AFTER_TIMEOUT]
         if system:
             names.append("system")
             chosen.insert(0, _SYSTEM)
@@ -131,7 +168,7 @@ def terminal_options(function: F) -> F:
         return function(*args, terminal=context.meta[_TERMINAL], **options)
 
     command: Any = color_option(collecting)
-    return click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr but errors.")(command)  # type: ignore[no-any-return]
+    return click.option("-q", "--quiet", is_flag=True, help="Write nothing but errors to stderr.")(command)  # type: ignore[no-any-return]
 
 
 def shared(name: str) -> Any:

@@ -10,7 +10,7 @@ VERBS = {
     "batch": "Asks many prompts, and goes on where it was stopped.",
     "doctor": "Looks step by step at what is between you and a reply.",
     "config": "Shows and changes your settings.",
-    "serve": "Serves the wire, in front of an OpenAI-compatible server or by itself.",
+    "serve": "Serves replies as bare text, from an OpenAI-compatible server or by itself.",
 }
 """Every verb, and what `acytoo --help` says of it without importing it."""
 WITHOUT_VERB = "ask"

@@ -532,3 +532,10 @@ def test_what_help_needs_is_little() -> None:
         "acytoo_sdk._client",
         "acytoo_sdk.cli.settings.clients",
     }
+
+
+def test_help_says_what_each_setting_is() -> None:
+    _, shown, _ = config("--help")
+    for name, setting in SETTINGS.items():
+        assert f"\n  {name} " in shown
+        assert setting.variable is None or f"also {setting.variable}" in shown

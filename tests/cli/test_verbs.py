@@ -11,12 +11,16 @@ from acytoo_sdk.testing import FakeServer
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself_with_examples(verb: str) -> None:
-    done = acytoo(verb, "--help")
+    env = {"COLUMNS": "80"}
+    done = acytoo(verb, "--help", env=env)
     assert (done.status, done.stderr) == (0, "")
+    assert max(map(len, done.stdout.splitlines())) <= 80
     assert "Examples:\n" in done.stdout
     assert f"acytoo {verb}" in done.stdout
     assert done.stdout.index("Examples:") < done.stdout.index("Options:")
-    assert VERBS[verb][:-1].split(",")[0] in acytoo("--help").stdout
+    listed = acytoo("--help", env=env).stdout
+    assert VERBS[verb][:-1].split(",")[0] in listed
+    assert max(map(len, listed.splitlines())) <= 80
 
 
 def test_help_lists_every_status() -> None:

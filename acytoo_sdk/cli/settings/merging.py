@@ -74,7 +74,7 @@ class Setting:
 
     Attributes:
         name: in the file, and after `acytoo config set`.
-        what: what it is, in a few words.
+        what: what it is, in a few words, for `acytoo config --help`.
         check: takes the place that a value stands at, and the value, and returns the value as it will be used.
         default: where no source names one; None where there is none.
         variable: the environment variable, or None.
@@ -97,22 +97,29 @@ class Setting:
         """The option on the command line."""
         return "--header" if self.name == "headers" else f"--{self.name.replace('_', '-')}"
 
+    @property
+    def explained(self) -> str:
+        """What it is, its variable, and its default."""
+        variable = f"; also {self.variable}" if self.variable else ""
+        default = f"; default {self.default}" if self.default not in (None, ()) else ""
+        return f"{self.what}{variable}{default}"
+
 
 _TABLE = (
-    Setting("base_url", "your server's address", check_base_url, variable="ACYTOO_BASE_URL"),
-    Setting("path", "the endpoint", check_path, DEFAULT_PATH),
-    Setting("payload", "the format of what is sent", _check_format, "acytoo"),
+    Setting("base_url", "the address of your server", check_base_url, variable="ACYTOO_BASE_URL"),
+    Setting("path", "the path of its endpoint", check_path, DEFAULT_PATH),
+    Setting("payload", "the format of what is sent: acytoo, ai-sdk or prompt", _check_format, "acytoo"),
     Setting("key", "the service's key", check_secret, variable="ACYTOO_KEY", secret=True, bound=True),
-    Setting("key_command", "a command that prints the key", _check_command, bound=True),
+    Setting("key_command", "a command that prints the key, instead of key", _check_command, bound=True),
     Setting("password", "the service's password", check_secret, variable="ACYTOO_PASSWORD", secret=True, bound=True),
     Setting("model", "the model", check_text, DEFAULT_MODEL, variable="ACYTOO_MODEL"),
-    Setting("temperature", "from 0 to 2", check_temperature, DEFAULT_TEMPERATURE, from_text=_number),
-    Setting("system", "instructions for the model", check_text),
-    Setting("timeout", "the most seconds for a reply", _check_seconds, from_text=_number),
-    Setting("retries", "further attempts", _check_count, 2, from_text=int),
-    Setting("proxy", "for everything; default: the environment's", check_secret_proxy, secret=True),
-    Setting("ca", "a file of certificates to trust", check_text),
-    Setting("headers", "headers to send as well", check_headers, (), secret=True, bound=True),
+    Setting("temperature", "the temperature, from 0 to 2", check_temperature, DEFAULT_TEMPERATURE, from_text=_number),
+    Setting("system", "instructions for the model, sent before the prompt", check_text),
+    Setting("timeout", "the most seconds for a reply, as --timeout", _check_seconds, from_text=_number),
+    Setting("retries", "how often a request that failed is sent again", _check_count, 2, from_text=int),
+    Setting("proxy", "the proxy for all requests; default: the environment's", check_secret_proxy, secret=True),
+    Setting("ca", "a file of certificates to trust, in place of the usual ones", check_text),
+    Setting("headers", "headers to send as well, each as headers.NAME", check_headers, (), secret=True, bound=True),
 )
 SETTINGS: Mapping[str, Setting] = {setting.name: setting for setting in _TABLE}
 """Every setting by its name, in the order in which they are shown."""
