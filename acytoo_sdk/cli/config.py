@@ -13,7 +13,7 @@ import click
 from .._secrets import MASK, Secret, clears_frames, without_credentials
 from ..errors import InvalidRequestError
 from .display.terminal import Terminal
-from .options import Flags, QuietCommand, profile_option, terminal_options
+from .options import Flags, QuietCommand, profile_option, shared, terminal_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,10 +80,7 @@ def _takes_profile(function: F) -> F:
 
     @functools.wraps(function)
     def collecting(*args: Any, profile: str | None, **options: Any) -> Any:
-        context: click.Context | None = click.get_current_context()
-        while profile is None and context is not None:
-            profile, context = context.params.get("profile"), context.parent
-        return function(*args, profile=profile, **options)
+        return function(*args, profile=shared("profile") if profile is None else profile, **options)
 
     return profile_option(collecting)  # type: ignore[return-value]
 

@@ -141,7 +141,7 @@ def connection_options(*, system: bool = True, timed: str = "a reply, with all i
                 given["headers"] = Secret(dict(map(_header, headers)))
             if "proxy" in given:
                 given["proxy"] = Secret(given["proxy"])
-            flags = Flags(given, profile or shared("profile"), local)
+            flags = Flags(given, shared("profile") if profile is None else profile, local)
             del headers, values
             return function(*args, flags=flags, **options)
 
@@ -172,8 +172,13 @@ def terminal_options(function: F) -> F:
 
 
 def shared(name: str) -> Any:
-    """What stands before the verb; None for what does not."""
-    return click.get_current_context().find_root().params.get(name)
+    """The value of an option that stands before the verb, or before one of `config`'s; None where it does not."""
+    context = click.get_current_context().parent
+    while context is not None:
+        if (value := context.params.get(name)) is not None:
+            return value
+        context = context.parent
+    return None
 
 
 def terminal_in_use(context: click.Context) -> Terminal:

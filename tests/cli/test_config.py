@@ -539,3 +539,13 @@ def test_help_says_what_each_setting_is() -> None:
     for name, setting in SETTINGS.items():
         assert f"\n  {name} " in shown
         assert setting.variable is None or f"also {setting.variable}" in shown
+
+
+@pytest.mark.parametrize("before", [(), ("--profile", "work")])
+def test_an_empty_profile_after_the_verb_is_none_that_there_is(before: tuple[str, ...]) -> None:
+    """As a script's variable that is not set: nothing is sent with the settings of another profile."""
+    write(FULL)
+    status, stdout, stderr = run(*before, "ask", "--dry-run", "--profile", "", "Hi")
+    assert (status, stdout) == (2, "")
+    assert stderr.startswith("Error: --profile names a profile that is not in ")
+    assert refusal("--profile", "").startswith("--profile names a profile that is not in ")
