@@ -175,7 +175,9 @@ def test_the_name_that_is_looked_up_is_that_of_the_first_connection(
 
     monkeypatch.setattr(socket, "getaddrinfo", nobody)
     with Client(url, proxy=proxy) as client:
-        assert [step.ok for step in Examination(client).steps()] == [None if proxy is None else True, False]
+        steps = [*Examination(client).steps()]
+    assert [step.ok for step in steps] == [None if proxy is None else True, False]
+    assert proxy is None or steps[0].saw == f"{proxy}:{asked[1]}"
     assert names == [asked]
 
 

@@ -12,6 +12,9 @@ from ..._secrets import Mask, without_credentials
 from ...errors import AcytooError, APIStatusError
 from ..statuses import hint_of
 
+_USUAL_PORTS = {"http": 80, "https": 443}
+_SOCKS_PORT = 1080  # Source: PySocks, for each version of SOCKS.
+
 
 @dataclass(frozen=True)
 class Case:
@@ -114,7 +117,12 @@ class Case:
 
 
 def peer_of(url: str) -> str:
-    """Host and port of an address, the port also where it is the usual one."""
+    """Host and port of a server or a proxy, the port also where it is the usual one."""
+    host, port = host_and_port(url)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def host_and_port(url: str) -> tuple[str, int]:
+    """Where a connection to a server or a proxy goes."""
     parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+    return parts.hostname or "", parts.port or _USUAL_PORTS.get(parts.scheme, _SOCKS_PORT)

@@ -28,7 +28,7 @@ from ...errors import (
     UnexpectedReplyError,
 )
 from ..statuses import CONNECTION, OK, SERVICE, sentence_of, status_of
-from .cases import Case, peer_of
+from .cases import Case, host_and_port, peer_of
 from .diagnoses import BUFFERED, WHOLE, judge_arrival, mend_of
 from .probes import (
     Address,
@@ -49,7 +49,6 @@ _LIMIT = 30.0  # seconds; for a step of the way there where the settings have no
 _FEW_DAYS = 14
 _DAY = 86400.0
 _MOST_NAMES = 5
-_DEFAULT_PORTS = {"http": 80, "https": 443}  # of a proxy; SOCKS has 1080
 
 # What is wrong with the reply's text, though its head was as it should be.
 _OF_TEXT = (EmptyReplyError, DecodeError, ReplyTooLargeError)
@@ -279,8 +278,7 @@ class Examination:
     @property
     def _next_hop(self) -> tuple[str, int]:
         """Where the first connection goes: the proxy, or the server."""
-        parts = urlsplit(self._proxy.reveal()) if self._proxy else self._parts
-        return parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme, 1080)
+        return host_and_port(self._proxy.reveal() if self._proxy else self._url)
 
     def _question(self, text: str) -> _Asked:
         self.questions += 1
