@@ -43,12 +43,13 @@ ORDER = """
     server.sse  server.error_objects  server.chunks  server.completions
     server.alarm  server.upstream  server.offline  server.log  server.endings  server.listener  server.app
     server.program  server
-    cli.statuses  cli.verbs
+    cli.statuses
     cli.display  cli.settings  cli.asking  cli.examining  cli.chatting  cli.batching
     cli.display.terminal  cli.display.keyboard  cli.display.waiting  cli.display.markdown  cli.display.growing
     cli.display.screen  cli.display.live  cli.display.bar
     cli.asking.code_block  cli.asking.report  cli.asking.outputs  cli.asking.prompt
-    cli.settings.merging  cli.settings.file  cli.options  cli.settings.clients  cli.settings.changes  cli.servers
+    cli.settings.merging  cli.verbs  cli.settings.file  cli.options  cli.settings.clients  cli.settings.changes
+    cli.servers
     integrations.llm
     cli.examining.cases  cli.examining.diagnoses  cli.examining.probes  cli.examining.examination
     cli.chatting.interrupts  cli.chatting.clipboard  cli.chatting.commands

@@ -18,9 +18,6 @@ LEFT_OUT = f"{__name__}.left_out"
 """Stands in the context's `meta` where the verb was left out."""
 
 _CHANGES = ("get", "set", "unset")
-_SETTINGS = """
-    base_url ca headers key key_command model password path payload proxy retries system temperature timeout
-""".split()  # noqa: SIM905
 _SECRETS = """
     apikey api-key api_key auth config-set key key_command login password set-key set_key setkey token
 """.split()  # noqa: SIM905
@@ -49,8 +46,10 @@ def refuse_near_miss(words: tuple[str, ...]) -> None:
 
 def _speaks_of_settings(words: list[str]) -> bool:
     """Whether words, however they were quoted, are to set or to show a setting, as `key SECRET`."""
+    from .settings.merging import SETTINGS  # `--help` does without
+
     for index, word in enumerate(words[:2]):
-        if word in _CHANGES and words[index + 1 :] and words[index + 1].partition(".")[0] in _SETTINGS:
+        if word in _CHANGES and words[index + 1 :] and words[index + 1].partition(".")[0] in SETTINGS:
             return True
     return len(words) == 2 and words[0] in _SECRETS
 
