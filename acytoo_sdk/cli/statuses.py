@@ -19,8 +19,8 @@ from ..errors import (
 )
 
 OK, SERVICE, USAGE, CONNECTION, AUTHENTICATION, RATE_LIMIT, BROKEN = range(7)
-INTERRUPTED, TERMINATED = 130, 143
-"""What shells make of a process that SIGINT, or SIGTERM, has ended."""
+INTERRUPTED = 130
+"""What shells make of a process that SIGINT has ended."""
 
 EXPLAINED = """\
 Exit status:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from types import FrameType
 from typing import Any
 
@@ -163,7 +164,7 @@ def test_a_pause_shows_all_up_to_the_last_piece(shown: type[LiveMarkdown] | type
         return size
 
     terminal.write = noticed  # type: ignore[method-assign]
-    with shown(terminal.console) as text:
+    with closing(shown(terminal.console)) as text:
         text.add("first\n\n")
         text.add("last\n\n")
         text.add("x")
@@ -180,7 +181,7 @@ def test_refreshes_are_rare_however_many_pieces_there_are() -> None:
 
     begun = time.monotonic()
     console = Console(file=File(), force_terminal=True, color_system="standard", width=40, height=10)
-    with LiveMarkdown(console) as text:
+    with closing(LiveMarkdown(console)) as text:
         while len(refreshes) < 4:
             text.add("word ")
             time.sleep(0.001)  # as a server that sends fast
@@ -189,7 +190,7 @@ def test_refreshes_are_rare_however_many_pieces_there_are() -> None:
 
 def test_blocks_are_printed_once_without_escape_codes() -> None:
     file = io.StringIO()
-    with BlockMarkdown(Console(file=file, color_system=None, width=41)) as text:
+    with closing(BlockMarkdown(Console(file=file, color_system=None, width=41))) as text:
         for piece in "# a\n", "\n**b**\n\n", "```python\nc = 1\n", "```\n- d\x1b[31m\n":
             text.add(piece)
     assert file.getvalue() == "# a\n\nb\n\n  c = 1\n\n- d\ufffd[31m\n".replace("-", "•")
@@ -198,7 +199,9 @@ def test_blocks_are_printed_once_without_escape_codes() -> None:
 def test_what_cannot_be_encoded_is_replaced() -> None:
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, "ascii")
-    with LiveMarkdown(Console(file=file, force_terminal=True, color_system="standard", width=40, height=10)) as text:
+    with closing(
+        LiveMarkdown(Console(file=file, force_terminal=True, color_system="standard", width=40, height=10))
+    ) as text:
         text.add("- Привет\n\n> é")
     terminal = Terminal(40, 10)
     terminal.write(raw.getvalue().decode("ascii"))
@@ -263,7 +266,7 @@ def interrupted_at_each_line() -> int:
 
 def test_closing_without_a_text_writes_nothing() -> None:
     terminal = Terminal(40, 10)
-    with LiveMarkdown(terminal.console):
+    with closing(LiveMarkdown(terminal.console)):
         pass
     assert terminal.written == []
 

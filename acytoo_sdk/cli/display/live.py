@@ -1,6 +1,7 @@
 """A reply, which is Markdown, while it grows: shown by a thread of its own, as soon and as often as one can read.
 
-Knows when something is written; what and where is in `screen`. What that needs is imported when one is made.
+Decides when something is written; what is written, and where, is decided in `screen`. That one is imported only when
+something is shown, since rich takes its time.
 """
 
 from __future__ import annotations
@@ -9,26 +10,23 @@ import _thread
 import contextlib
 import queue
 import time
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from typing_extensions import Self
 
     from .screen import Printer, Screen
 
-# Seconds between two refreshes; more after one that took long, so that reading the reply has time, too.
-_INTERVAL = 0.1
-_SHARE = 4
+_INTERVAL = 0.1  # seconds between two refreshes, at least
+_SHARE = 4  # times what a refresh took pass before the next one, so that reading the reply has time, too
 _PATIENCE = 1.0  # seconds that a Ctrl-C during the last refresh waits for it
 
 
 class _Markdown:
-    """What both have in common: a thread of its own writes, so that a reply that pauses is shown up to its last piece.
+    """What both kinds share: a thread of its own writes, so that a reply that pauses is shown up to its last piece.
 
-    Who adds pieces only puts them into a queue. Ctrl-C can come there at any moment, and finds nothing half done:
-    neither the queue nor the start of a bare thread takes locks in Python code, as those of `threading` do.
+    `add` only puts pieces into a queue. Ctrl-C can come in it at any moment, and finds nothing half done: neither the
+    queue nor the start of a bare thread takes locks in Python code, as the classes of `threading` do.
     """
 
     def __init__(self, screen: Printer | Screen) -> None:
@@ -41,18 +39,6 @@ class _Markdown:
         self._unfinished.acquire()
         self._is_closed = False
         self._failure: BaseException | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            self.close()
-        except OSError:
-            if error is None:
-                raise
 
     def add(self, piece: str) -> None:
         """Shows one more piece: the first at once, others soon.
