@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..._batch.task import Result
-from ..statuses import OK, SERVICE, hint_of, sentence_of, status_of
+from ..statuses import OK, SERVICE, hint_of, in_one_line, sentence_of, status_of
 
 
 @dataclass
@@ -71,9 +71,7 @@ class Tally:
         self.failed += 1
         kind = type(error).__name__
         if kind not in self._kinds:
-            hint = hint_of(error)
-            example = f"prompt {result.index + 1}: {sentence_of(error)}{f' (hint: {hint})' if hint else ''}"
-            self._kinds[kind] = Kind(example)
+            self._kinds[kind] = Kind(in_one_line(f"prompt {result.index + 1}: {sentence_of(error)}", hint_of(error)))
         self._kinds[kind].count += 1
 
     def summary(self) -> str:

@@ -13,6 +13,7 @@ from ..asking.outputs import growing
 from ..display.keyboard import without_echo
 from ..display.terminal import Terminal
 from ..display.waiting import Waiting
+from ..statuses import in_one_line
 from .interrupts import Interrupts
 
 _WIDEST = 100  # columns; longer lines are hard to read
@@ -61,8 +62,7 @@ class ChatOutput:
 
     def fail(self, sentence: str, hint: str | None = None) -> None:
         """Tells an error."""
-        said = f"{sentence} (hint: {hint})" if hint else sentence
-        self._terminal.fail(self._wrapped(said, indent=len("Error: ")))
+        self._terminal.fail(self._wrapped(in_one_line(sentence, hint), indent=len("Error: ")))
 
     def _wrapped(self, text: str, *, indent: int = 0) -> str:
         """The text in lines that are broken between words."""
