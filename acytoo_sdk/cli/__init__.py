@@ -1,6 +1,7 @@
-"""The `acytoo` command as a process: what it needs, its signals, and its exit status. The verbs are in `app`.
+"""The `acytoo` command as a process: its signals, its outputs, and the exit status that it ends with.
 
-It needs the extra `[cli]`, which is imported in this folder; what other extras share with it, at their own doors, too.
+What a command does is none of its business: the verbs are in `app`. That is imported once the signals are handled, and
+the lack of the extra `[cli]` can be told.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def _drop_what_was_not_written() -> None:
 
 
 def _unclaimed_signals() -> list[signal.Signals]:
-    """Those that nobody has asked to be ignored, as `nohup` and shells do for what runs in the background."""
+    """SIGINT and SIGTERM, but for one that is ignored: `nohup` and shells ask that of what runs in the background."""
     defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     return [number for number, default in defaults.items() if signal.getsignal(number) == default]
 

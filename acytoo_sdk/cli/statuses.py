@@ -63,8 +63,8 @@ _WORDS = (
     (r"wait before the next call; .*", "wait before you ask again"),
     (r"Timeout\((?:first_byte|idle|total)=\.\.\.\) sets the limit", "--timeout SECONDS sets the limit"),
 )
-# The same for what it says is wrong. Only its own errors are translated, and of these the end, so that what they quote
-# stays as it is.
+# The same for what the library says is wrong. Only errors that it makes itself are translated, never a server's words;
+# and nearly every pattern is tied to an end of the sentence, so that a value quoted inside of it stays as it is.
 _SENTENCES = (
     (r"^journal: ", ""),
     (r"^journal must be a file, and ", "-o takes a file, and "),

@@ -20,7 +20,7 @@ _MOST_NAMES = 5  # of fields, in a message
 
 
 class Prompts:
-    """The messages of one prompt after the other, as far as they are wanted.
+    """The prompts of a source, each as its messages; a line is read and checked only when its prompt is asked for.
 
     Args:
         source: of the lines.

@@ -32,7 +32,7 @@ class Tally:
 
     Attributes:
         answered: prompts with an answer, the resumed ones included.
-        resumed: those of them that an earlier run had asked.
+        resumed: those of them whose answers an earlier run had brought.
         failed: prompts without one.
         status: the exit status of the command: that of the failures, if all have the same.
     """
@@ -87,7 +87,7 @@ class Tally:
         """How far it came, for a batch that was ended early, and how to go on.
 
         Args:
-            by_input: a line of it is to be mended first.
+            by_input: whether a line of the input ended it, which has to be mended before the batch can go on.
         """
         of_all = "" if self.total is None else f" of {self.total} {_prompts(self.total)}"
         if self._output is None:

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class Interrupts:
-    """SIGINT, from entering to leaving. To be used in the main thread.
+    """Handles SIGINT for as long as the block lasts. To be used in the main thread.
 
-    An exception could come between any two steps, also where a file is written or a terminal is changed. So there is
-    none, but where one is asked for.
+    Python's own handler raises KeyboardInterrupt between any two steps, also while a file is written or a terminal is
+    changed. So this one raises only where `raising` asks for it.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Interrupts:
         signal.signal(signal.SIGINT, self._before)
 
     def forget(self) -> None:
-        """What has come until now shall stop nothing."""
+        """Has a SIGINT that came before this stop nothing later."""
         self._came = False
 
     @contextmanager

@@ -47,16 +47,17 @@ class Terminal:
 
         Args:
             stream: stdout or stderr.
-            rendered: it is written what was asked to be rendered: then it may be told to, as stderr may.
+            rendered: whether Markdown is rendered to it, which nobody takes for the bare reply. Then `--color always`
+                and FORCE_COLOR count even where it is no terminal, as they do for stderr.
 
         Source: https://no-color.org, https://force-color.org.
         """
-        told = rendered or stream is sys.stderr
+        may_be_forced = rendered or stream is sys.stderr
         if self.color != "auto":
-            return self.color == "always" and (told or stream.isatty())
+            return self.color == "always" and (may_be_forced or stream.isatty())
         if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
             return False
-        return stream.isatty() or (told and bool(os.environ.get("FORCE_COLOR")))
+        return stream.isatty() or (may_be_forced and bool(os.environ.get("FORCE_COLOR")))
 
     def console(self, stream: TextIO, *, rendered: bool = False) -> Console:
         """A console of rich's on a stream, which writes escape codes only where they may be written."""

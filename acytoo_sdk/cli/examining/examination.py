@@ -1,7 +1,7 @@
 """The examination of a server, step by step: each step says what it saw, and the first that fails how to mend it.
 
-At most two questions are asked, without retries, by an ordinary client, whose errors are told; what comes before them,
-the doctor does itself.
+The steps before the first question are taken here, with the `probes`; from then on, an ordinary client asks, and its
+errors are told. What is to be done about a failure stands in `diagnoses`.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Step:
 
 @dataclass(frozen=True)
 class _Seen:
-    """A step's end, where no error is."""
+    """What a step that raised nothing has found, as in `Step`."""
 
     saw: str
     ok: bool | None = True

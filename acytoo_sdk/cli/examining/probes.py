@@ -1,4 +1,4 @@
-"""Probes: names looked up, connections made and TLS spoken, step by step, each within a limit. Nothing is sent."""
+"""Probes: look a name up, connect, speak TLS, each within a limit. No question is sent, and nothing is judged here."""
 
 from __future__ import annotations
 

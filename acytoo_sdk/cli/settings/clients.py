@@ -26,7 +26,8 @@ def read_settings(flags: Flags, *, base_url: str | None = None) -> Settings:
 
     Args:
         flags: what the command line says.
-        base_url: of a server that was started for this one call, which is asked then; None: there is none.
+        base_url: of a server that was started for this one call, and is asked whatever the settings say; None where
+            none was started.
 
     Raises:
         InvalidRequestError: a value is not usable, or the file is refused; the place is named.
@@ -117,7 +118,10 @@ def _check_no_secret(settings: Settings) -> None:
 
 
 def limits(total: float | None) -> Timeout:
-    """Limits of which none ends a call before its time is up; None: the usual ones."""
+    """The limits of a call that may take so many seconds in all; None: the usual ones.
+
+    A longer time than usual is also given to the first byte and to each silence, which would else end the call sooner.
+    """
     usual = Timeout()
     if total is None:
         return usual

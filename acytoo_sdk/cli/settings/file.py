@@ -148,7 +148,7 @@ def profile_names() -> list[str]:
 
 
 def check_trusted(path: Path) -> None:
-    """Refuses a file that others may write, or put another one in the place of, by any folder that leads to it.
+    """Refuses a file that others may write, and one that they may replace, since they may write a folder above it.
 
     Raises:
         InvalidRequestError: which file or folder it is, and what mends it.
@@ -183,7 +183,7 @@ def _check_mine(path: Path, found: os.stat_result) -> None:
 
 
 def _keeps(folder: os.stat_result, inside: Path) -> bool:
-    """Whether others may write a folder, as they may write /tmp, but not put anything in the place of this in it."""
+    """Whether a folder keeps others from replacing this file in it, though they may write the folder, as /tmp does."""
     if not hasattr(os, "getuid") or not folder.st_mode & stat.S_ISVTX:
         return False
     ours = (0, os.getuid())

@@ -124,7 +124,8 @@ _TABLE = (
 SETTINGS: Mapping[str, Setting] = {setting.name: setting for setting in _TABLE}
 """Every setting by its name, in the order in which they are shown."""
 
-# Either of the first two says what the key is: who names one, names the other, too.
+# What belongs to an address, and its noun in a sentence. A key can be given in two ways, so the source that is heard
+# for one of them is heard for both: ACYTOO_KEY, for instance, silences the `key_command` of the file.
 _BOUND = {("key", "key_command"): "the key", ("password",): "the password", ("headers",): "the headers"}
 
 
@@ -179,7 +180,7 @@ class Tables:
     profiles: Mapping[str, Source] = field(default_factory=dict)
 
     def of(self, profile: str | None, *, place: str = "--profile") -> tuple[Source, ...]:
-        """The tables that are asked, the first before the second.
+        """The tables in which a setting is looked for, in this order: the profile's, if one is named, and the top.
 
         Raises:
             InvalidRequestError: there is no such profile; `place` named it.
@@ -298,7 +299,8 @@ def merge(
     """The settings in force.
 
     Args:
-        sources: the first that names a setting is heard, but for secrets of a file that belong to another address.
+        sources: the most important first. A setting is taken from the first source that names it, but secrets in a file
+            are passed over where they belong to another address than the one in force.
         local: the address of a server that was started for this one call: no other is asked, and through no proxy that
             the file names.
         has_proxy: whether the environment names a proxy for an address.
@@ -320,7 +322,7 @@ def merge(
             if source.where and (source.address is None or source.address != found["base_url"].value):
                 withheld.append(_not_sent(noun, source, found["base_url"]))
                 continue
-            if source.where and (named_by := _reader(found, has_proxy)):
+            if source.where and (named_by := _foreign_proxy(found, has_proxy)):
                 withheld.append(_not_for_proxy(noun, source, named_by))
                 continue
             for name in own:
@@ -331,8 +333,12 @@ def merge(
     return Settings(found, withheld=[] if local is not None else withheld)
 
 
-def _reader(found: Mapping[str, Found], has_proxy: Callable[[str], bool]) -> str:
-    """What names a proxy that would read what is sent; "" for nothing, or for the file itself."""
+def _foreign_proxy(found: Mapping[str, Found], has_proxy: Callable[[str], bool]) -> str:
+    """What names a proxy that could read what is sent, since it is not encrypted.
+
+    "" where there is no such proxy, and where the file itself names it: it is then as much the user's choice as the
+    secret.
+    """
     proxy, url = found["proxy"], found["base_url"].value
     if not url.startswith("http://"):
         return ""
@@ -376,7 +382,7 @@ def _forms(noun: str) -> tuple[str, str, str]:
 
 
 def near(name: str, known: Iterable[str], noun: str) -> str:
-    """What a name that is unknown may have been meant to be, in any case; else all that are known, if there are any."""
+    """A sentence for a name that is unknown: which known one is close to it, whether in capitals or not, else all."""
     from difflib import get_close_matches
 
     names = [*known]
