@@ -8,9 +8,9 @@ Change the import, and point `ACYTOO_BASE_URL` to a server of your own:
         print(block, end="")
 
 `create_async` waits for the whole text, and `create_completion` is an ordinary generator, which needs no event loop.
-`temperature`, `timeout`, `proxy`, `key`, `password` and `base_url` are honoured; any other keyword is ignored, `api_key`
-too: it may belong to another service. `provider(base_url=..., **options)` makes a class for another server, with any
-option of `Client`. Today's g4f takes such a class as it is: `g4f.client.Client(provider=Mine)`,
+`temperature`, `timeout`, `proxy`, `key`, `password` and `base_url` are honoured. Any other keyword is ignored, also
+`api_key`, which may belong to another service. `provider(base_url=..., **options)` makes a class for another server,
+with any option of `Client`. Today's g4f takes such a class as it is: `g4f.client.Client(provider=Mine)`,
 `AsyncClient(provider=Mine)` and `g4f.ChatCompletion.create(..., provider=Mine)`.
 
 What is different from the old class:
