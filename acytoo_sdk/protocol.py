@@ -1,9 +1,9 @@
 """The protocol: what is sent, and what a reply means. Bytes in, text out; no socket, no clock, no thread.
 
-Every header, every status decision and every byte of decoding is here, so that the blocking and the async client cannot
-differ. `build_request` makes a request; a `ReplyReader` judges one reply as it arrives; `is_retryable`, `is_throttled`
-and `retry_after` say what may be tried again. What the network does (limits, breaks, cancellation) is not known here:
-it is told through `receive_break`.
+Every header, every status decision and every byte of decoding is here, or in `_wire` below, so that the blocking and
+the async client cannot differ. `build_request` makes a request; a `ReplyReader` judges one reply as it arrives;
+`is_retryable`, `is_throttled` and `retry_after` say what may be tried again. What the network does (limits, breaks,
+cancellation) must not be known here: `receive_break` is told of it.
 """
 
 from __future__ import annotations
@@ -26,20 +26,17 @@ from ._wire.payloads import Payload as Payload
 from ._wire.payloads import Role as Role
 from ._wire.payloads import message_list as message_list
 from ._wire.payloads import payload_body
+from ._wire.statuses import RETRYABLE_STATUSES as RETRYABLE_STATUSES
+from ._wire.statuses import status_error
 from .errors import (
     AcytooError,
     APIConnectionError,
     APIStatusError,
     APITimeoutError,
-    AuthenticationError,
-    BadRequestError,
     DecodeError,
     EmptyReplyError,
-    NotFoundError,
-    PermissionDeniedError,
     RateLimitError,
     RedirectError,
-    ServerError,
     StreamInterruptedError,
     UnexpectedReplyError,
 )
@@ -53,27 +50,6 @@ DEFAULT_MAX_REPLY_BYTES = 16 * 2**20
 _REQUEST_ID_HEADERS = """
     x-request-id request-id x-requestid x-correlation-id x-amzn-requestid x-vercel-id cf-ray
 """.split()  # noqa: SIM905
-
-# Of an error status: its class, whether the same request may succeed, and what to do about it.
-_STATUS_RULES: dict[int, tuple[type[APIStatusError], bool, str | None]] = {
-    400: (BadRequestError, False, None),
-    401: (AuthenticationError, False, "check key= and password=, or ACYTOO_KEY and ACYTOO_PASSWORD"),
-    403: (PermissionDeniedError, False, None),
-    404: (NotFoundError, False, "check base_url= and path=: together they must name the completions endpoint"),
-    408: (APIStatusError, True, None),
-    413: (APIStatusError, False, "send a shorter conversation"),
-    422: (BadRequestError, False, None),
-    425: (APIStatusError, True, None),
-    429: (
-        RateLimitError,
-        True,
-        "wait before the next call; the attribute retry_after says how long, where the server does",
-    ),
-    # 520 to 524: Cloudflare could not reach the origin; 529: overloaded.
-    **dict.fromkeys((500, 502, 503, 504, *range(520, 525), 529), (ServerError, True, None)),
-}
-RETRYABLE_STATUSES = frozenset(status for status, (_, retryable, _) in _STATUS_RULES.items() if retryable)
-"""After these, the same request may succeed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +92,14 @@ def build_request(
         model: the model's name.
         temperature: 0 to 2.
         headers: added to the standard ones, or in their place; names in any case.
-        payload: the format of the body, by name, or a function that makes it of the five values.
+        payload: the format of the body, by name, or a function that makes it from the five values.
 
     Returns:
-        The request. Its JSON has the keys key, model, messages, temperature, password, in this order, or the format's.
+        The request. Its JSON has the keys key, model, messages, temperature and password, in this order, or those of
+        the format.
 
     Raises:
-        TypeError, ValueError: something cannot be written as JSON, or not as UTF-8; or the format has no place for it.
+        TypeError, ValueError: something cannot be written as JSON or as UTF-8, or the format has no place for it.
 
     Source:
         g4f 0.1.9.3, `g4f/Provider/Acytoo.py`: the keys, their order, the two headers and the default temperature. The
@@ -173,11 +150,11 @@ class ReplyState(enum.Enum):
     DONE = "done"
     """The reply ended well."""
     FAILED = "failed"
-    """The reply is not what it should be; `error` says what it is."""
+    """The reply is not what it should be; `error` says why."""
 
 
 class ReplyReader:
-    """Serves one reply: takes its head and its body's bytes, hands out its text, and tells what kind of end it had.
+    """Serves one reply: takes its head and its body's bytes, hands out its text, and tells how it ended.
 
     The calls are `receive_head`, then `receive_data` for whatever arrives, then `receive_eof` where the framing ends
     the body or `receive_break` where the connection does. Text that came before a fault is returned first; the fault is
@@ -214,7 +191,7 @@ class ReplyReader:
         self.error: AcytooError | None = None
         self._mask = Mask() if mask is None else mask
         self._framing: FramingReader = CloseDelimitedReader()
-        self._sniffer: BodySniffer | None = None  # while the body may be an error's, or is one
+        self._sniffer: BodySniffer | None = None  # as long as the body is, or may be, that of an error
         self._decoder = TextDecoder(strip_notices=strip_notices, max_bytes=max_reply_bytes)
         self._delivered = False  # whether text was returned
 
@@ -261,7 +238,17 @@ class ReplyReader:
             self._sniffer = BodySniffer(kind, self._mask)
 
     def receive_data(self, data: bytes) -> str:
-        """Takes the next bytes of the body, in whatever cut, and returns the text that is ready: "" if none is."""
+        """Takes the next bytes of the body.
+
+        Args:
+            data: the bytes, cut anywhere, for instance within a character.
+
+        Returns:
+            The text that is ready; "" if there is none.
+
+        Raises:
+            AcytooError: a fault with no text before it, or an earlier fault.
+        """
         if self.error is not None:
             raise self.error
         if (sniffer := self._sniffer) is None:
@@ -274,7 +261,14 @@ class ReplyReader:
         return ""
 
     def receive_eof(self) -> str:
-        """The body ended where its framing says it ends: returns the last text."""
+        """The body ended where its framing says it ends.
+
+        Returns:
+            The last text; then `state` says whether the reply ended well.
+
+        Raises:
+            AcytooError: a fault with no text before it, or an earlier fault.
+        """
         text = self._receive_last(cut=False)
         if self.state is ReplyState.FAILED:
             return text
@@ -288,14 +282,17 @@ class ReplyReader:
         return text
 
     def receive_break(self, error: AcytooError) -> str:
-        """The body stopped before its end: returns the text that was held back, and settles which error it is.
+        """The body stopped before its end, which settles the error that the reply ends in.
 
         Args:
-            error: what the network did. A break after the first text becomes a `StreamInterruptedError`; a limit stays
-                what it is; where the head had already told of an error, that one stands.
+            error: what the network did. A break after the first text becomes a `StreamInterruptedError`, and a limit
+                stays what it is; but if the reply was an error's anyway, that error is the one.
 
         Returns:
-            Text; then `error` holds the outcome.
+            The text that was held back; then the outcome is in `error`.
+
+        Raises:
+            AcytooError: the outcome, if there is no such text.
         """
         text = self._receive_last(cut=True)
         if self.state is ReplyState.FAILED:
@@ -313,7 +310,7 @@ class ReplyReader:
         return text
 
     def _receive_sniffed(self, sniffer: BodySniffer) -> str:
-        """What was held back is text."""
+        """Decodes what was held back, which has turned out to be text."""
         self._sniffer = None
         return self._receive_text(bytes(sniffer.held))
 
@@ -356,7 +353,7 @@ def _media_type(headers: Mapping[str, str]) -> str:
 
 
 def _head_error(head: ReplyHead, fields: Mapping[str, str], unknown: str | None, mask: Mask) -> AcytooError | None:
-    """The error that needs no body to be known."""
+    """The error that the head alone tells; None if there is none, or the body has to say more."""
     status = head.status
     if status < 200:
         return UnexpectedReplyError(
@@ -396,41 +393,25 @@ def _head_error(head: ReplyHead, fields: Mapping[str, str], unknown: str | None,
 
 
 def _error_kind(head: ReplyHead, headers: Mapping[str, str], now: float | None) -> ErrorKind | None:
-    """Of what kind the body is, or may be, if it is an error's; None: it is text."""
+    """The kind of error that the body is or may be, going by the head; None: it is text."""
     if head.status >= 300:
         wait = retry_after(headers, now=now)
-        return ErrorKind(None, lambda body, said: _status_error(head, wait, body, said))
+        return ErrorKind(None, lambda body, message: status_error(head.status, head.headers, wait, body, message))
     if "cf-mitigated" in headers:
         return CHALLENGE
     return {"": PAGE, "text/html": PAGE, "application/json": JSON_ERROR}.get(_media_type(headers))
 
 
-def _status_error(head: ReplyHead, wait: float | None, body: str, said: str) -> AcytooError:
-    status = head.status
-    other = (ServerError if 500 <= status < 600 else APIStatusError), False, None
-    kind, retryable, hint = _STATUS_RULES.get(status, other)
-    phrase = f" {HTTPStatus(status).phrase}" if status in HTTPStatus.__members__.values() else ""
-    return kind(
-        f"The server answered HTTP {status}{phrase}" + (f": {said}" if said else ""),
-        status_code=status,
-        headers=head.headers,
-        body=body,
-        retry_after=wait,
-        retryable=retryable,
-        hint=hint,
-    )
-
-
 def is_retryable(error: BaseException, *, whole: bool = False) -> bool:
-    """Whether the attempt that failed so, before its first text, may be made again.
-
-    Connections that failed or broke, limits of one attempt, empty replies, and the statuses of `RETRYABLE_STATUSES`.
-    Not once the limit on everything has run out, not after a break that text came before, and never for what is no
-    error of this package (`KeyboardInterrupt`, for one).
+    """Whether an attempt that failed may be made again.
 
     Args:
         error: what the attempt ended in.
-        whole: only whole replies are handed out, so that a break after the first text is like one before it.
+        whole: whether only whole replies are handed out, so that a break after the first text is like one before it.
+
+    Returns:
+        True for connections that failed or broke, limits of one attempt, empty replies, and `RETRYABLE_STATUSES`. False
+        after `Timeout.total`, after a break behind text that was handed out, and for all that is no `AcytooError`.
     """
     if isinstance(error, APITimeoutError):
         return error.phase != "total"
@@ -440,9 +421,16 @@ def is_retryable(error: BaseException, *, whole: bool = False) -> bool:
 
 
 def is_throttled(error: BaseException | None) -> bool:
-    """Whether the server means whoever sends to it, and not this one request: a 429, or a 503 with `Retry-After`.
+    """Whether the server has too much to do, so that all requests to it should wait, and not only the one that failed.
 
-    Source: RFC 6585, section 4; RFC 9110, section 15.6.4.
+    Args:
+        error: what an attempt ended in; None: it ended well.
+
+    Returns:
+        True for a 429, and for a 503 with `Retry-After`.
+
+    Source:
+        RFC 6585, section 4; RFC 9110, section 15.6.4.
     """
     if isinstance(error, RateLimitError):
         return True

@@ -20,7 +20,7 @@ PACKAGE = Path(acytoo_sdk.__file__).parent
 # Every file, top to bottom: each imports only from those above it, at run time and for type checkers alike.
 ORDER = """
     _version  errors  _secrets
-    _wire  _wire.framing  _wire.notices  _wire.decoder  _wire.error_bodies  _wire.dates  _wire.payloads
+    _wire  _wire.framing  _wire.notices  _wire.decoder  _wire.error_bodies  _wire.statuses  _wire.dates  _wire.payloads
     protocol  _hosts  _checks  _stats  events  _options
     _network  _network.provenance  _network.limits  _network.tls  _network.sockets  _network.head  _network.failures
     _network.connections

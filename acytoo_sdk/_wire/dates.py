@@ -1,6 +1,7 @@
-"""Dates as HTTP writes them, in its three formats, and the delays that are given by one.
+"""Dates as HTTP writes them, in its three formats, and the delay that a `Retry-After` asks for.
 
-email.utils reads them too, but importing it imports socket; strptime reads them in the user's language.
+No clock is read here: whoever asks says what time it is. The standard library is of no help: importing email.utils
+imports socket, and strptime expects the names of months in the user's language.
 
 Source: RFC 9110, sections 5.6.7 and 10.2.3.
 """
@@ -28,8 +29,7 @@ def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> floa
         now: seconds since the epoch, which dates are compared with; None: dates count as absent.
 
     Returns:
-        Seconds; None where the header is missing, a date that is not in the future, or anything else than one to ten
-        digits or a date as HTTP writes them.
+        Seconds; None if the header is missing, or holds neither one to ten digits nor a date later than `now`.
 
     Source:
         RFC 9110, sections 10.2.3 and 5.6.7.
@@ -38,13 +38,15 @@ def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> floa
 
 
 def http_date(value: str) -> float | None:
-    """Seconds since the epoch; None if the value is no such date."""
+    """A date of HTTP, in seconds since the epoch; None if the value is no such date."""
     found = _HTTP_DATE.fullmatch(value) or _ASCTIME.fullmatch(value)
     if found is None:
         return None
     try:
         hour, minute, second = map(int, found["time"].split(":"))
-        year = int(found["year"]) + (0 if len(found["year"]) == 4 else 1900 if int(found["year"]) >= 70 else 2000)
+        year = int(found["year"])
+        if len(found["year"]) == 2:
+            year += 1900 if year >= 70 else 2000
         month = _MONTHS.index(found["month"]) + 1
         return datetime(year, month, int(found["day"]), hour, minute, second, tzinfo=timezone.utc).timestamp()
     except ValueError:

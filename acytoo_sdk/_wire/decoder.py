@@ -1,4 +1,7 @@
-"""The decoder: the bytes of a body become text: UTF-8, the byte order mark, the size bound, the notice."""
+"""The decoder: turns the bytes of a body into text, which is UTF-8; drops a byte order mark, and bounds the size.
+
+What a notice looks like is known in `notices`, and where a body ends in `framing`.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ class TextDecoder:
         if self._bytes_left is not None:
             self._bytes_left -= len(data)
             if self._bytes_left < 0:
-                data = data[: self._bytes_left]
+                data = data[: self._bytes_left]  # it is negative: the bytes beyond the bound are cut off
                 too_large = ReplyTooLargeError(
                     f"The reply is longer than max_reply_bytes={self._max_bytes}",
                     hint="raise max_reply_bytes, or pass None",
@@ -74,7 +77,7 @@ class TextDecoder:
             self._started = True
             text = text.removeprefix("\ufeff")
         if self._notices is None or not (self._notices.held or "\n" in text):
-            return text  # as most is
+            return text  # as most texts: a notice begins with a line break
         return self._notices.feed(text)
 
 

@@ -1,4 +1,6 @@
-"""Error bodies: how web pages and JSON errors are told from a reply's text, and what they say in short.
+"""Error bodies: how web pages and JSON errors are told from a reply's text, and how they are summed up in a message.
+
+Which kind of body a reply may have is decided by its head, in `protocol`.
 
 Source: challenge pages as Cloudflare sends them; error objects as OpenAI's endpoint sends them, and others after it.
 """
@@ -14,8 +16,7 @@ from typing import NamedTuple
 from .._secrets import Mask
 from ..errors import AcytooError, APIConnectionError, UnexpectedReplyError
 
-# What a body is held and quoted up to: enough for any error object or challenge page, nothing an endless body could
-# fill.
+# As much of a body is held back and kept: enough for any error object or challenge page, and a bound for endless ones.
 _BODY_LIMIT = 64 * 1024
 _BOM = b"\xef\xbb\xbf"
 _PAGE_STARTS = (b"<!doctype html", b"<html", b"<head", b"<body")
@@ -25,9 +26,9 @@ class ErrorKind(NamedTuple):
     """A kind of bodies that are errors.
 
     Attributes:
-        sniff: from the beginning of a body, and whether that is all of it: whether it is of this kind; None while that
-            is open. None: the head has said that it is.
-        error: makes the error, of the body and of what it says in short.
+        sniff: takes the beginning of a body, and whether that is all of it; returns whether the body is of this kind,
+            or None while that is open. There is no such function, but None, where the head has already decided it.
+        error: makes the error, from the body and its summary.
     """
 
     sniff: Callable[[bytearray, bool], bool | None] | None
@@ -35,14 +36,14 @@ class ErrorKind(NamedTuple):
 
 
 class BodySniffer:
-    """Holds a body back until it is clear whether it is text or an error; and keeps an error's.
+    """Holds a body back until it is clear whether it is text or an error, and keeps the body of an error.
 
     Args:
         kind: what it may be besides text.
-        mask: applied to what it says.
+        mask: applied to what the body says.
 
     Attributes:
-        is_error: whether the body is an error's; None while that is open.
+        is_error: whether the body is that of an error; None while that is open.
         held: the bytes so far.
     """
 
@@ -54,11 +55,11 @@ class BodySniffer:
 
     @property
     def full(self) -> bool:
-        """Whether there is as much of the body as is kept of an error's."""
+        """Whether as much has arrived as is kept of an error."""
         return len(self.held) > _BODY_LIMIT
 
     def receive_data(self, data: bytes) -> None:
-        """Takes the next bytes of the body. One that stays open for longer than any error would is text."""
+        """Takes the next bytes of the body. If they are more than any error has and still undecided, they are text."""
         self.held += data
         if self.is_error is None and self._kind.sniff is not None:
             self.is_error = self._kind.sniff(self.held[:_BODY_LIMIT], False)
@@ -66,23 +67,23 @@ class BodySniffer:
                 self.is_error = False
 
     def receive_eof(self) -> None:
-        """The body is over: it is judged by what there is of it."""
+        """The body is over, and is judged by what has arrived."""
         if self.is_error is None and self._kind.sniff is not None:
             self.is_error = self._kind.sniff(self.held, True)
 
     def error(self, *, cut: bool) -> AcytooError:
-        """The error that the body is; `cut`: there is more of it, or was to be."""
+        """The error that the body stands for; `cut` says that more of it comes, or was to come."""
         text, _ = utf_8_decode(self.held[:_BODY_LIMIT], "replace", not cut)
         body = self._mask(text.removeprefix("\ufeff"), cut=cut)
         return self._kind.error(body, self._mask.quote(summary(body)))
 
 
-# Neither part runs over a "<": a search that does takes seconds on 64 KiB made for it.
+# No part of it matches a "<": otherwise 64 KiB that were written for the purpose would take seconds to search.
 _TITLE = re.compile(r"<title[^<>]*>([^<]*)", re.IGNORECASE)
 
 
 def summary(body: str) -> str:
-    """What an error body says in short: the message of its JSON, the title of its page, or its first line."""
+    """The message of a JSON error, the title of a web page, or else the first line of a body."""
     error = _json_error_in(body)
     if error is not None:
         message = error.get("message") if isinstance(error, dict) else error
@@ -92,16 +93,16 @@ def summary(body: str) -> str:
     return next((line for line in body.splitlines() if line.strip()), "")
 
 
-def _page_error(body: str, said: str) -> AcytooError:
+def _page_error(body: str, message: str) -> AcytooError:
     return UnexpectedReplyError(
-        "The server sent a web page instead of a reply" + (f": {said}" if said else ""),
+        "The server sent a web page instead of a reply" + (f": {message}" if message else ""),
         body=body,
         hint="an error page, or a challenge for browsers: check base_url and path, or look at it in a browser",
     )
 
 
-def _json_error(body: str, said: str) -> AcytooError:
-    return UnexpectedReplyError(f"The server sent an error instead of a reply: {said}", body=body)
+def _json_error(body: str, message: str) -> AcytooError:
+    return UnexpectedReplyError(f"The server sent an error instead of a reply: {message}", body=body)
 
 
 def _is_page(held: bytearray, ended: bool) -> bool | None:
@@ -122,7 +123,7 @@ def _is_json_error(held: bytearray, ended: bool) -> bool | None:
 
 
 def _beginning(held: bytearray) -> bytes:
-    """The first characters of a body, in lower case, as many as tell a page; none while they may be blanks or a BOM."""
+    """The first characters of a body, in lower case, behind blanks and a byte order mark; enough to tell a page."""
     if _BOM.startswith(held):
         return b""
     return bytes(held.removeprefix(_BOM).lstrip()[: len(_PAGE_STARTS[0])]).lower()
@@ -145,6 +146,6 @@ JSON_ERROR = ErrorKind(_is_json_error, _json_error)
 
 
 def proxy_credentials_error(proxy: str) -> APIConnectionError:
-    """The status 407, whoever sends it; `proxy` begins the sentence."""
+    """The error for the status 407, whoever sends it; `proxy`, a name for the proxy, begins its message."""
     hint = "put them into the proxy's address: http://USER:PASSWORD@HOST:PORT"
     return APIConnectionError(f"{proxy} asks for credentials (HTTP 407)", retryable=False, hint=hint)

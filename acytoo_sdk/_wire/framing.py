@@ -1,8 +1,8 @@
 """Framing: where an HTTP/1.1 body ends, and whether it did. Bytes in, bytes out; no socket.
 
-http.client reads framing too, but takes a negative chunk size, a missing line end, or a length that is no number for
-good, hands framing out as text after them, and costs a Python call a chunk. Here every deviation is an error, and one
-call takes all that arrived.
+http.client reads framing too, but it accepts a negative chunk size, a missing line end, or a length that is no number,
+hands framing out as text after them, and takes a Python call for each chunk. Here every deviation is an error, and one
+call takes all that has arrived.
 
 Source: RFC 9112, sections 6 and 7.
 """
@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 _LONGEST_SIZE_LINE = 4096
 _LONGEST_TRAILERS = 64 * 1024
 _CRLF = b"\r\n"
-_BLANKS = " \t"  # other readers do not take what else Python calls a blank for one
+_BLANKS = " \t"  # all that HTTP counts as white space; Python's own `strip` would drop more
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r\n")
 _TRAILERS = re.compile(rb"\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r\n)*\r\n")
 
@@ -34,10 +34,10 @@ class FramingReader:
 
     Attributes:
         done: no more bytes belong to the body.
-        whole: True: the framing proves that it is complete; False: it was cut, or has not ended; None: it cannot tell.
+        whole: True: the body is proved to be complete; False: it was cut, or has not ended; None: nothing can tell.
         error: why the rest cannot be read; set after the bytes before the fault were returned.
-        reusable: whether the connection may serve again after the end: not where bytes arrived behind it, nor where the
-            head or the trailers left room for another opinion on where that is.
+        reusable: whether the connection may be used again after the body: not if bytes arrived behind its end, nor if
+            another reader could take the head or the trailers to put that end elsewhere.
     """
 
     __slots__ = ("done", "error", "reusable", "whole")
@@ -52,7 +52,8 @@ class FramingReader:
         """Takes bytes off the connection; returns those of the body.
 
         Raises:
-            FramingError: no byte of the body precedes the fault.
+            FramingError: there is a fault, and no byte of the body precedes it. Else those are returned, and the fault
+                is in `error`.
         """
         raise NotImplementedError
 
@@ -63,7 +64,7 @@ class FramingReader:
             proved: whether the other end is known to have ended it, as by the closure alert of TLS.
 
         Raises:
-            IncompleteBodyError: too early.
+            IncompleteBodyError: the body was not complete.
         """
         raise NotImplementedError
 
@@ -105,7 +106,7 @@ class ContentLengthReader(FramingReader):
         return data
 
     def receive_eof(self, *, proved: bool = False) -> None:
-        """The connection ended: too early, or this would not be asked."""
+        """The connection ended before the body did: once a body is done, nobody calls this."""
         raise IncompleteBodyError(f"{self._left} bytes before the announced end")
 
 
@@ -123,7 +124,7 @@ class ChunkedReader(FramingReader):
         self.reusable = reusable
         self._rest = b""  # a line, or a line end, whose end has not arrived
         self._left = 0  # bytes of the open chunk still to come
-        self._after_chunk = False  # a chunk was begun whose line end is due
+        self._after_chunk = False  # whether the line end behind a chunk has not arrived
         self._in_trailers = False
 
     def receive_data(self, data: bytes) -> bytes:
@@ -145,7 +146,7 @@ class ChunkedReader(FramingReader):
                     self._after_chunk = True
                 elif self._after_chunk:
                     line_end = data[at : at + 2]
-                    if line_end != b"\r\n":
+                    if line_end != _CRLF:
                         if line_end != b"\r":
                             raise FramingError("a chunk is longer than its size")
                         break
@@ -175,8 +176,8 @@ class ChunkedReader(FramingReader):
         """The connection ended.
 
         Raises:
-            IncompleteBodyError: before the last chunk. The trailers behind it may be missing: the body is complete
-                without them.
+            IncompleteBodyError: the last chunk had not arrived. The trailers behind it may be missing: without them,
+                the body is complete.
         """
         if not self._in_trailers:
             raise IncompleteBodyError("inside a chunk" if self._left else "before the last chunk")
@@ -203,7 +204,8 @@ def framing_of(status: int, headers: Mapping[str, str]) -> FramingReader:
         FramingError: a `Transfer-Encoding` other than chunked, or a `Content-Length` that is not one number.
 
     Source:
-        RFC 9112, section 6.3: of a chunked body the length says nothing, but whoever relayed it may have thought so.
+        RFC 9112, section 6.3: a chunked body's `Content-Length` is ignored, but a relay may have believed it, so that
+        the connection is not used again.
     """
     if status in (204, 304):
         return ContentLengthReader(0)
@@ -221,7 +223,7 @@ def framing_of(status: int, headers: Mapping[str, str]) -> FramingReader:
 
 
 def join_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """A head's fields by their names in lower case; repeated ones are joined with ", "."""
+    """The fields of a head by their names in lower case; the values of repeated ones are joined with ", "."""
     joined: dict[str, str] = {}
     for name, value in headers:
         name = name.lower()

@@ -1,8 +1,8 @@
 """Payloads: the JSON bodies that a request can have, each made of the five values of a call.
 
-A format has a name here if its source can be cited; any other is a function of the caller's, of the same values. What
-a format has no place for is refused by name, never dropped; `model` and `temperature` alone are not told where the
-server is to choose.
+A format has a name here if its source can be cited; any other is a function of the caller's, of the same values. A
+value that a format has no place for is refused by name, never dropped. Only `model` and `temperature` are left out of
+the formats in which the server chooses them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ class Message(TypedDict):
     """One turn of a conversation: who speaks, and what is said.
 
     Further keys, of any JSON up to 100 levels deep, pass through to the server untouched.
+
+    Attributes:
+        role: who speaks: "user", "assistant" (the model), "system" or "developer" (instructions), "function" or "tool".
+        content: what is said; "" is allowed.
     """
 
     role: Role
@@ -37,7 +41,14 @@ Payload = PayloadName | PayloadFunction
 
 
 def message_list(messages: Messages) -> list[Message]:
-    """The conversation as a list of its own: a `str` is one user message."""
+    """Copies the messages of a call into a list. Pure: it checks nothing.
+
+    Args:
+        messages: a `str`, which is one user message; a single message; or a sequence of messages, oldest first.
+
+    Returns:
+        A new list of new dicts, in the same order.
+    """
     if isinstance(messages, str):
         return [{"role": "user", "content": messages}]
     turns = [messages] if isinstance(messages, Mapping) else messages
@@ -62,30 +73,31 @@ def acytoo_payload(values: dict[str, Any]) -> dict[str, Any]:
 def ai_sdk_payload(values: dict[str, Any]) -> dict[str, Any]:
     """UI messages, as `useChat` sends them to an endpoint that answers with `toTextStreamResponse`.
 
-    Each text is one part. The ids, which must be there, are made of all that is said up to a message: a turn keeps its
-    own while its conversation grows. That of the chat is made of everything, so that a server which keeps chats by
-    their ids mixes no two. A message may bring an `id` of its own, and further keys, as `metadata`, pass through.
+    Each text is one part. The format demands ids. That of a message is made from all that is said up to it, so that it
+    stays the same while the conversation grows; that of the chat is made from everything, so that a server which stores
+    chats by their ids never takes one for another. A message may bring an `id` of its own, and its further keys, for
+    instance `metadata`, pass through.
 
     Raises:
-        InvalidRequestError: UI messages have no such role, or make the key themselves.
+        InvalidRequestError: UI messages know no such role, or a message sets `parts`, which is made from its content.
 
     Source:
         npm, `ai` 6.0 and 7.0: `http-chat-transport.ts` for the body, `validate-ui-messages.ts` for the messages in it.
     """
     from uuid import NAMESPACE_URL, uuid5  # on demand: few need it
 
-    messages, said = [], NAMESPACE_URL
+    messages, id_so_far = [], NAMESPACE_URL
     for index, message in enumerate(values["messages"]):
-        said = uuid5(said, json.dumps(message))
-        messages.append(_ui_message(f"messages[{index}]", message, str(said)))
-    return {"id": str(uuid5(said, "chat")), "messages": messages, "trigger": "submit-message"}
+        id_so_far = uuid5(id_so_far, json.dumps(message))
+        messages.append(_ui_message(f"messages[{index}]", message, str(id_so_far)))
+    return {"id": str(uuid5(id_so_far, "chat")), "messages": messages, "trigger": "submit-message"}
 
 
 def prompt_payload(values: dict[str, Any]) -> dict[str, Any]:
     """One text, as `useCompletion` sends it.
 
     Raises:
-        InvalidRequestError: there is more to be said than one text of the user's.
+        InvalidRequestError: the messages are not one text of the user's alone.
 
     Source:
         npm, `ai` 6.0 and 7.0: `call-completion-api.ts`.
