@@ -45,8 +45,8 @@ def check_messages(messages: object, *, name: str = "messages") -> list[Message]
     """The conversation as a list of messages, checked.
 
     Raises:
-        InvalidRequestError: it is empty, or a message has no known role or no text, or nests too deep; the place is
-        named, as `messages[0].content`.
+        InvalidRequestError: there is no message, or one has no known role or no text, or nests too deep; the place is
+            named, for instance `messages[0].content`.
     """
     if isinstance(messages, str):
         return message_list(check_text(name, messages))
@@ -86,7 +86,7 @@ def check_flag(name: str, value: object) -> bool:
 
 
 def check_listener(name: str, value: object) -> Callable[[Any], object]:
-    """A plain function: nobody would await what another one returns."""
+    """A function that is not async, since nobody would await what that returns."""
     if not callable(value):
         raise InvalidRequestError(f"{name} must be a function of one event, not {type_name(value)}")
     if iscoroutinefunction(value) or iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004 - of an object
@@ -160,7 +160,7 @@ def check_verify(name: str, value: object) -> bool | str | SSLContext:
     """Whether to verify certificates, or the path of a CA bundle that exists, or a context that knows."""
     if isinstance(value, bool):
         return value
-    ssl: Any = sys.modules.get("ssl")  # not imported: making a client loads no sockets, and who has a context did
+    ssl: Any = sys.modules.get("ssl")  # never imported here, as it loads sockets; whoever has a context has imported it
     if ssl is not None and isinstance(value, ssl.SSLContext):
         if value.protocol == ssl.PROTOCOL_TLS_SERVER:
             raise InvalidRequestError(f"{name} is an SSLContext for servers: take ssl.create_default_context()")
@@ -234,7 +234,7 @@ def check_proxy(name: str, value: object) -> str:
 
 
 def check_headers(name: str, value: object) -> tuple[tuple[str, Secret[str]], ...]:
-    """Headers by name in lower case, each value a secret, since it may be one."""
+    """Pairs of a name in lower case and its value, which is wrapped, since it may be a secret."""
     if not isinstance(value, Mapping):
         raise InvalidRequestError(f"{name} must be a mapping of str to str, not {type_name(value)}")
     return tuple(
@@ -269,14 +269,14 @@ def _check_object(place: str, value: Mapping[Any, object], levels: int) -> None:
         json.dumps(dict(value), ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
         if not _is_of_json(error):
-            raise  # a signal handler's
+            raise  # raised by a signal handler
         refused = str(error)
     if refused:
         raise InvalidRequestError(f"{place} cannot be written as JSON: {refused}")
 
 
 def _is_of_json(error: Exception) -> bool:
-    """Whether JSON refuses a value, or UTF-8 its text: where that is written in C, the frame is the caller's."""
+    """Whether JSON or UTF-8 raised an error, and no signal handler: its last frame is json's, or, for C code, ours."""
     step = error.__traceback__
     while step is not None and step.tb_next is not None:
         step = step.tb_next
@@ -284,7 +284,7 @@ def _is_of_json(error: Exception) -> bool:
 
 
 def _check_levels(place: str, value: Any, levels: int) -> None:
-    """Refuses what nests too deep, or without end. It goes down level by level, so that no depth is too much for it."""
+    """Refuses what nests too deep, or without end. It goes down level by level, where recursion would fail, too."""
     level = [value]
     for _ in range(levels - 1):
         inner = chain.from_iterable(each.values() if isinstance(each, dict) else each for each in level)

@@ -1,4 +1,4 @@
-"""Hosts: what their names and addresses say of them. No I/O: no name is looked up."""
+"""Hosts: what a name or an address tells without being looked up. No I/O."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def is_loopback(host: str) -> bool:
 def host_of(authority: str) -> str:
     """The host, in lower case, of a `Host` header or of what stands between `//` and the path of an origin.
 
-    A port is dropped, and an IPv6 address's brackets. "" for what is no host and port: nothing else may stand there.
+    The port and the brackets of an IPv6 address are dropped. A text that is anything but a host and perhaps a port
+    gives "".
 
     Source: RFC 9110, sections 7.2 and 4.2.4; RFC 6454, section 7.
     """

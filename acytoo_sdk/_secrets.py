@@ -1,9 +1,9 @@
-"""Secrets: what does not show itself, and the mask for texts that may quote it.
+"""Secrets: a value that does not show itself, and a mask for texts that may quote one.
 
 A `Secret` is unwrapped only where the request is built; whatever a server or a proxy says passes a `Mask` before it is
-shown. Many a tool renders the locals of the frames in a traceback, so what a caller passes is wrapped in the first
-statement that sees it, and where it has to be in clear, `clears_frames` empties the frames that an exception leaves.
-Locals of the caller's own frames are the caller's.
+shown. Many tools show the local variables of every frame in a traceback. So the first statement that sees what a caller
+passes wraps it in a `Secret`, and functions that need it in clear are decorated with `clears_frames`, which empties
+their frames after an exception. The frames of the caller's own functions are not touched.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from urllib.parse import quote, unquote, urlsplit
 
 MASK = "***"
 _QUOTE_LIMIT = 200
-_SHORTEST = 4  # characters; a shorter secret is in every other word, and hiding it there would hide nothing
-# The headers that hold no secret; any other may.
+_MIN_LENGTH = 4  # characters; a shorter secret is part of many ordinary words, and masking those would hide nothing
+# Headers that hold no secret; any other header may.
 _HARMLESS_HEADERS = """
     accept accept-charset accept-encoding accept-language cache-control connection content-type dnt pragma user-agent
 """.split()  # noqa: SIM905
-# What a value may begin with, in a header of any name, without being a secret.
+# The word before the token, in a header of any name; it is no secret itself.
 _SCHEMES = ("apikey", "aws4-hmac-sha256", "bearer", "digest", "dpop", "hawk", "negotiate", "ntlm", "oauth", "token")
 _PARAMETER = re.compile(r"""(?:^|(?<=[\s,;&]))([^\s,;&="]+)\s*=\s*(?:"([^"]*)"|([^\s,;&]*))""")
-# Of Digest and AWS: what they say is in the address and in the standards.
+# Parameters of Digest's and AWS's credentials that hold no secret: they repeat the address, or words of the standards.
 _PUBLIC_PARAMETERS = ("algorithm", "charset", "nc", "qop", "realm", "signedheaders", "uri", "userhash")
 
 
@@ -59,9 +59,10 @@ class Secret(Generic[T_co]):
 
 
 def clears_frames(function: Callable[P, T]) -> Callable[P, T]:
-    """Of an exception that leaves this function, the frames, from the function's own down, keep no locals.
+    """Decorates a function: when an exception leaves it, its frame and those below lose their local variables.
 
-    The traceback keeps its lines. The arguments are still in sight: no secret is passed to it in clear.
+    The traceback keeps its lines. The arguments stay visible in the frames above, so no secret may be passed to the
+    function in clear.
     """
 
     @functools.wraps(function)
@@ -77,7 +78,7 @@ def clears_frames(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def _clear_frames(error: BaseException, handled: BaseException | None) -> None:
-    """Empties the frames of an exception and of those behind it, up to the one that the caller is handling."""
+    """Empties the frames of an exception, its causes and its contexts, but not of the one that the caller handles."""
     seen = {id(handled)}
     waiting: list[BaseException | None] = [error]
     while waiting:
@@ -92,7 +93,7 @@ def _clear_frames(error: BaseException, handled: BaseException | None) -> None:
                 traceback.tb_frame.clear()
             except RuntimeError as raised:  # it is still running
                 if raised.__traceback__ is not None and raised.__traceback__.tb_next is not None:
-                    raise  # a signal handler's
+                    raise  # raised by a signal handler, not by `clear` itself
             traceback = traceback.tb_next
 
 
@@ -100,15 +101,15 @@ class Mask:
     """Replaces secrets in a text, however a server may have written them: plain, or escaped for JSON, a URL or HTML.
 
     Args:
-        secrets: the strings to hide; those of one to three characters are hidden only where they are all of a header.
+        secrets: the strings to hide; those of one to three characters are hidden only where they are a whole header.
     """
 
     __slots__ = ("_pattern", "_secrets", "_short")
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         unique = set(secrets)
-        self._short = {secret.casefold() for secret in unique if 0 < len(secret) < _SHORTEST}
-        longest_first = sorted((secret for secret in unique if len(secret) >= _SHORTEST), key=len, reverse=True)
+        self._short = {secret.casefold() for secret in unique if 0 < len(secret) < _MIN_LENGTH}
+        longest_first = sorted((secret for secret in unique if len(secret) >= _MIN_LENGTH), key=len, reverse=True)
         self._secrets = [[_spellings(char) for char in secret] for secret in longest_first]
         alternatives = "|".join("".join(map(_any_of, secret)) for secret in self._secrets)
         self._pattern = re.compile(alternatives, re.IGNORECASE) if alternatives else None
@@ -121,7 +122,7 @@ class Mask:
 
         Args:
             text: what a server said.
-            cut: the text ends by force, perhaps inside a secret: the beginning of one at its end is replaced too.
+            cut: the text was cut off, perhaps inside a secret; the beginning of one at its end is then replaced too.
         """
         if self._pattern is None:
             return text
@@ -129,7 +130,7 @@ class Mask:
         return self._without_cut_secret(text) if cut else text
 
     def header(self, value: str) -> str:
-        """The value of a header, masked, also where all of it is a secret too short to be masked in a text."""
+        """The value of a header, masked; also if it is, as a whole, a secret too short to be masked within a text."""
         return MASK if value.strip().casefold() in self._short else self(value)
 
     def quote(self, text: str) -> str:
@@ -147,7 +148,7 @@ class Mask:
 
 
 def _may_become(secret: list[tuple[str, ...]], ending: str) -> bool:
-    """Whether a text, going on, could spell a secret."""
+    """Whether a text could spell a secret if it went on."""
     rests = {ending}
     for spellings in secret:
         folded = [spelling.casefold() for spelling in spellings]
@@ -157,7 +158,7 @@ def _may_become(secret: list[tuple[str, ...]], ending: str) -> bool:
     return False
 
 
-@lru_cache(maxsize=1024)  # each call masks; a character alone gives nothing away
+@lru_cache(maxsize=1024)  # every call makes a mask; what is kept are single characters, which give nothing away
 def _spellings(char: str) -> tuple[str, ...]:
     """How servers may write a character, the longest first; nobody escapes an ASCII letter or digit."""
     if char.isascii() and char.isalnum():
@@ -189,8 +190,8 @@ def _any_of(spellings: tuple[str, ...]) -> str:
 def header_secrets(name: str, value: str) -> tuple[str, ...]:
     """What must not be shown of a header: its value, and each part of the credentials in it.
 
-    They are the TOKEN of `Bearer TOKEN`, the user and the password of `Basic CREDENTIALS`, the values of `NAME=VALUE`,
-    as in cookies and in Digest's and AWS's credentials. The word that names the scheme is none.
+    The parts are the TOKEN of `Bearer TOKEN`, the user and the password of `Basic CREDENTIALS`, and the values of
+    `NAME=VALUE`, as in cookies and in Digest's and AWS's credentials. The name of the scheme is not one of them.
 
     Args:
         name: in lower case.

@@ -1,4 +1,4 @@
-"""The figures of one reply."""
+"""The figures of one reply: data alone; `_streams.text` counts."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Stats:
-    """The figures of one stream, so far.
+    """The figures of one stream, so far; a copy that does not change.
 
     Attributes:
-        attempts: requests sent.
+        attempts: requests sent, the first and those that were made again; 0 before the first `next()`.
         first_piece_after: seconds from the first `next()` to the first piece; None before it.
         elapsed: seconds from the first `next()` to the end, or to now; 0.0 before it.
         pieces: pieces handed out.

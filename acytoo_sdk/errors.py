@@ -20,6 +20,16 @@
     ├─ StreamCancelledError          cancelled from elsewhere while this reader was waiting
     └─ ClientClosedError             the client was closed before this call
 
+Whatever the server or the network does, a caller gets the text that arrived, in order and once, and then either the end
+or exactly one of these errors, which keeps that text. They hold no key, no password, no headers of the caller's and no
+credentials of a proxy: where a server quotes one, `***` stands in its place. Two things are not masked: headers that
+hold no secret, as `user-agent`, and secrets of less than four characters, which are part of many ordinary words. Nor do
+secrets stand in the frames of a traceback, for tools that show local variables; the caller's own functions are not
+touched.
+
+An exception that is not the network's comes out as itself, at once, and closes the connection: Ctrl-C, an exception
+that a signal handler raises, a bug in a function that somebody patched. Nothing is sent again after it.
+
 Only data lives here: which reply leads to which error is judged in `protocol`, what the network did in
 `_network.failures`.
 """
@@ -35,7 +45,8 @@ Phase = Literal["connect", "first_byte", "idle", "total"]
 class AcytooError(Exception):
     """The base of every error this package raises.
 
-    Errors pickle and copy with all of their attributes, and never hold a key, a password or a proxy's credentials.
+    Errors pickle and copy with all of their attributes, and never hold a key, a password or a proxy's credentials. The
+    client has already made the attempts that its `RetryPolicy` allows when an error is raised.
 
     Args:
         message: one sentence for a person; `str(error)` gives it back.
@@ -46,7 +57,7 @@ class AcytooError(Exception):
 
     Attributes:
         partial_text: the text that had been handed out before the error; "" if none.
-        request_id: the server's name for the request (`x-request-id` and its cousins), or None.
+        request_id: the server's name for the request (`x-request-id` or a header like it), or None.
         retryable: whether a fresh call, with the same arguments, could succeed.
         hint: what to do about it, one sentence, or None. Python 3.11 and later print it below a traceback.
     """
@@ -95,6 +106,12 @@ class APIConnectionError(AcytooError):
 class APITimeoutError(APIConnectionError, TimeoutError):
     """A limit of `Timeout` ran out, before or after the first text.
 
+    Raise the limit that `phase` names where the server needs more time, or read `partial_text` for what had arrived.
+
+    Args:
+        message: see `AcytooError`, and so for `partial_text` and `hint`.
+        phase: see the attribute.
+
     Attributes:
         phase: which limit: "connect", "first_byte", "idle" or "total".
     """
@@ -105,7 +122,11 @@ class APITimeoutError(APIConnectionError, TimeoutError):
 
 
 class APIStatusError(AcytooError):
-    """The server answered with an error status.
+    """The server answered with an error status; the subclasses are for those that callers treat in their own way.
+
+    Args:
+        message: see `AcytooError`, and so for `retryable` and `hint`.
+        status_code: see the attributes, as for `headers`, `body` and `retry_after`.
 
     Attributes:
         status_code: the HTTP status, for instance 503.
@@ -133,27 +154,27 @@ class APIStatusError(AcytooError):
 
 
 class BadRequestError(APIStatusError):
-    """The server refused the request as malformed: status 400 or 422."""
+    """The server refused the request as malformed: status 400 or 422. Its message, or `body`, says what it misses."""
 
 
 class AuthenticationError(APIStatusError):
-    """The server wants other credentials: status 401."""
+    """The server wants other credentials: status 401. Check `key` and `password`, or `headers`."""
 
 
 class PermissionDeniedError(APIStatusError):
-    """The server knows the caller and refuses: status 403."""
+    """The server knows the caller and refuses: status 403. Other credentials, or another model, may be allowed."""
 
 
 class NotFoundError(APIStatusError):
-    """Nothing is served at this address: status 404."""
+    """Nothing is served at this address: status 404. Check `base_url` and `path`."""
 
 
 class RateLimitError(APIStatusError):
-    """Too many requests: status 429."""
+    """Too many requests: status 429. Wait before the next call: `retry_after` seconds, where the server says so."""
 
 
 class ServerError(APIStatusError):
-    """The server failed: a status from 500 to 599."""
+    """The server failed: a status from 500 to 599. Where `retryable`, the same call may succeed later."""
 
 
 class RedirectError(APIStatusError):
@@ -166,7 +187,12 @@ class RedirectError(APIStatusError):
 class UnexpectedReplyError(AcytooError):
     """The status says success, but the reply is not text.
 
-    A challenge page, a JSON error object, an event stream, a compressed body, a framing HTTP does not know.
+    It is a web page, often a challenge for browsers, a JSON error object, an event stream, a compressed body, or in a
+    framing that HTTP does not know; `hint` says what to do.
+
+    Args:
+        message: see `AcytooError`, and so for `hint`.
+        body: see the attribute.
 
     Attributes:
         body: the first 64 KiB of it where it was read, decoded as UTF-8 with replacement, secrets masked.
@@ -184,7 +210,7 @@ class UnexpectedReplyError(AcytooError):
 
 
 class EmptyReplyError(UnexpectedReplyError):
-    """The reply ended well and held no text."""
+    """The reply ended well and held no text. The same call may succeed later."""
 
     retryable = True
 
@@ -194,18 +220,21 @@ class DecodeError(UnexpectedReplyError):
 
 
 class ReplyTooLargeError(UnexpectedReplyError):
-    """The reply is longer than `max_reply_bytes`; the text up to there was handed out."""
+    """The reply is longer than `max_reply_bytes`, which may be raised; the text up to there was handed out."""
 
 
 class StreamInterruptedError(AcytooError):
-    """The connection broke after the first text, maybe in the middle of a character; `partial_text` is what arrived."""
+    """The connection broke after the first text, maybe in the middle of a character; `partial_text` is what arrived.
+
+    Nothing was retried, since text had been handed out; a new call asks for the whole reply again.
+    """
 
     retryable = True
 
 
 class StreamCancelledError(AcytooError):
-    """Somebody else called `cancel()`, or closed the client, while this reader was waiting."""
+    """Somebody called `cancel()`, or closed the client, before the stream had ended; its reader is told once."""
 
 
 class ClientClosedError(AcytooError, RuntimeError):
-    """The client was closed before this call."""
+    """The client was closed before this call. Make a new `Client`: a closed one stays closed."""

@@ -1,4 +1,4 @@
-"""Events: what happens to a call, for who logs, counts or traces it.
+"""Events: what happens to a call, for code that logs, counts or traces it.
 
     def log(event: Event) -> None:
         if isinstance(event, CallEnded):
@@ -9,19 +9,22 @@
 
 Each call whose stream is read has one `CallStarted`, an `AttemptFailed` for each attempt that is made again, a
 `FirstPiece` if there is a piece, and one `CallEnded`, in this order. In a batch, each attempt is a call of its own. No
-event holds what was sent, or a secret. What the server said is in an error, and in the headers of `CallEnded.head`.
-While nobody listens, no event is made, but an `AttemptFailed` for the log.
+event holds a secret, or anything that was sent. What the server said is in the errors, and in the headers of
+`CallEnded.head`. Attempts that are made again are also written to the log `acytoo_sdk` (`logging`), on the level INFO.
+While nobody listens, no other events are made.
 
-A listener is called by the thread, or the task, that reads the stream, with two exceptions. Threads that read for many
-tell of the failed attempts of async calls, and of what happens in a batch. The end of a call that was cancelled,
-closed or dropped is told by a thread of its own, for which the call waits a tenth of a second at most: it may be the
-garbage collector that ends it, or a signal handler, in the middle of code that holds a lock which the listener needs.
-So a listener is to be quick, and safe to be called by several threads. (A signal handler that makes whole calls wants
-listeners that need no lock.) A stream that is left alone until the interpreter exits has no end.
+A listener is called by the thread, or the task, that reads the stream, with two exceptions. The failed attempts of
+async calls, and all events of a batch, are told by threads that read many streams. The end of a call that was
+cancelled, closed or dropped is told by a thread of its own, for which the call waits a tenth of a second at most: what
+ends the call may be the garbage collector or a signal handler, in the middle of code that holds a lock which the
+listener needs. So a listener should return quickly, and must be safe to call from several threads. Where a signal
+handler makes calls of its own, listeners must need no lock at all. A stream that is neither read to its end nor closed
+before the interpreter exits has no `CallEnded`.
 
-A listener runs in a copy of the context (`contextvars`) that the call was started in, which the call keeps: a stream in
-such a variable is not dropped with its last name. What a listener raises comes out of the call, as it is, and ends it;
-in a thread of its own, Python reports it. Listeners after it are not told of that event.
+A listener runs in a copy of the context (`contextvars`) in which the call was started. The call keeps that copy, so
+that a stream which is stored in a context variable lives on after its last name is gone. An exception of a listener
+comes out of the call as it is, and ends it; in a thread of its own, Python reports it. Further listeners are not told
+of that event.
 """
 
 from __future__ import annotations
@@ -54,12 +57,14 @@ client or its batch. "closed": its owner left the loop, closed or dropped the st
 
 @dataclass(frozen=True, eq=False)
 class CallInfo:
-    """What is asked; the same object in all events of a call, and in no other's: a key for what is kept of it.
+    """What is asked.
+
+    All events of a call have the same object, and no other call has it: use it as a key for what you keep of the call.
 
     Attributes:
-        base_url: of the server.
-        model: that is asked for; None where the payload has no place for it.
-        temperature: the same.
+        base_url: the server's.
+        model: the model that is asked for; None where the payload has no place for it.
+        temperature: the temperature that is asked for; None where the payload has no place for it.
     """
 
     base_url: str
@@ -69,7 +74,7 @@ class CallInfo:
 
 @dataclass(frozen=True)
 class CallStarted:
-    """Somebody asked for the first piece.
+    """Somebody asked for the first piece; the request is sent next.
 
     Attributes:
         call: what is asked.
@@ -84,9 +89,9 @@ class AttemptFailed:
 
     Attributes:
         call: what is asked.
-        attempt: which it was; the first is 1.
+        attempt: its number; the first is 1.
         error: what it ended in.
-        wait: seconds until the next one.
+        wait: seconds until the next attempt.
     """
 
     call: CallInfo
@@ -110,7 +115,7 @@ class FirstPiece:
 
 @dataclass(frozen=True)
 class CallEnded:
-    """Nothing more comes.
+    """The call has ended; no event of it comes after this one.
 
     Attributes:
         call: what is asked.
@@ -118,7 +123,7 @@ class CallEnded:
         error: what was raised; None unless it failed. Its `partial_text` is what had been handed out.
         stats: the figures.
         head: status, headers and request id of the last attempt's reply; None where there was none.
-        whole: as `Stream.whole`.
+        whole: whether the reply is known to be complete, as `Stream.whole` says.
     """
 
     call: CallInfo
@@ -130,22 +135,25 @@ class CallEnded:
 
 
 Event = CallStarted | AttemptFailed | FirstPiece | CallEnded
-Listener = Callable[[Event], object]
+"""All that a listener is told; `isinstance` tells which it is."""
 
-_subscriptions: dict[object, Listener] = {}  # each by a key of its own: a function may be there twice
+Listener = Callable[[Event], object]
+"""A function of one event, not async; what it returns is ignored."""
+
+_subscriptions: dict[object, Listener] = {}  # by keys of their own, since the same function may listen twice
 
 
 def subscribe(listener: Listener) -> Callable[[], None]:
-    """Has the events of all clients of this process told to a function.
+    """Calls a function with the events of all clients of this process. Any thread may subscribe, at any time.
 
     Args:
-        listener: called with each event of the calls that start from now on.
+        listener: called with each event of the calls that start from now on; the top of this module says by whom.
 
     Returns:
-        Ends it, when called.
+        A function that ends the subscription.
 
     Raises:
-        InvalidRequestError: it is no function, or one that would have to be awaited.
+        InvalidRequestError: `listener` is not callable, or async.
 
     Example:
         >>> from acytoo_sdk import Client
@@ -169,5 +177,5 @@ def subscribe(listener: Listener) -> Callable[[], None]:
 
 
 def subscribed() -> tuple[Listener, ...]:
-    """Who listens to all clients."""
+    """The functions that hear all clients."""
     return tuple(_subscriptions.values())
