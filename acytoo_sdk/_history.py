@@ -1,4 +1,4 @@
-"""The turns of a conversation as data: taken apart, shortened, and kept in a file.
+"""The turns of a conversation as data: taken apart, shortened, and kept in a file. Nothing is asked or sent here.
 
 A turn is a question of the user's with all that follows it, up to the next question. Messages that instruct the model
 (`system`, `developer`) belong to no turn: they are neither left out nor undone.
@@ -42,6 +42,10 @@ def with_system(messages: list[Message], text: str | None) -> list[Message]:
 def last_question(messages: Sequence[Message], verb: str) -> int:
     """Where the last turn begins.
 
+    Args:
+        messages: the conversation.
+        verb: what was to be done with that turn, for the message.
+
     Raises:
         InvalidRequestError: there is no turn.
     """
@@ -62,7 +66,12 @@ def without_last_turn(messages: list[Message], verb: str = "send again") -> list
 
 
 def shortened(messages: list[Message], limit: int | None) -> list[Message]:
-    """What is sent of a history and its new question: as many of the last turns as fit, whole ones."""
+    """What is sent of a history and its new question: as many of the last turns, each whole, as fit into the limit.
+
+    Args:
+        messages: the history; the new question is the last message.
+        limit: in characters; None for no bound.
+    """
     if limit is None:
         return messages
     question = len(messages) - 1
@@ -73,7 +82,7 @@ def shortened(messages: list[Message], limit: int | None) -> list[Message]:
         left -= len(messages[index]["content"])
         if left < 0:
             break
-        if messages[index]["role"] == "user" or index == turns[0]:  # what comes before any question is a turn too
+        if messages[index]["role"] == "user" or index == turns[0]:  # messages before the first question are a turn too
             start = index
     dropped = {index for index in turns if index < start}
     return [turn for index, turn in enumerate(messages) if index not in dropped]
@@ -83,14 +92,14 @@ def write_turns(path: str | os.PathLike[str], *, model: str, messages: Sequence[
     """Writes a file whole or not at all: another one is written beside it, and then takes its place.
 
     Raises:
-        OSError: it cannot be written, or something stands there that is no file.
+        OSError: the file cannot be written, or what stands at its path is not a file.
     """
     from tempfile import mkstemp  # slow to import, and seldom needed
 
     content = {"version": _VERSION, "model": model, "messages": messages}
     text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
     mode = _mode_of_file(path)
-    target = os.path.realpath(path)  # a link stays one
+    target = os.path.realpath(path)  # else a link would be replaced, and not the file that it names
     descriptor, temporary = mkstemp(prefix=".acytoo-", suffix=".tmp", dir=os.path.dirname(target))
     try:
         with open(descriptor, "w", encoding="utf-8", newline="\n") as file:

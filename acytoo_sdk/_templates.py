@@ -1,4 +1,4 @@
-"""Templates: texts with `{name}` in them, in whose place a text is put; nothing is evaluated."""
+"""Templates: texts in which each `{name}` is replaced by a value. Nothing is evaluated, nor looked up in a value."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Template:
         text: the template.
 
     Attributes:
-        names: those in it, in their order.
+        names: the names in it, in their order.
 
     Raises:
-        ValueError: a brace stands alone, or there is anything but a name between two.
+        ValueError: a brace stands alone, or between two there is anything but a name.
 
     Example:
         >>> Template("{{{name}}}: {name}").fill({"name": "x"})

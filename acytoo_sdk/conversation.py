@@ -1,8 +1,8 @@
 """Conversations: the turns so far, kept on our side of the wire, and sent with each new question.
 
-One class holds everything; `Conversation` and `AsyncConversation` add the one verb that waits. Nothing here sends: a
-client is whatever has a `stream`. Its stream's call tells later whether the reply was finished, so that no stream has
-to know of a conversation, and dropping one ends it as always.
+One class holds everything; `Conversation` and `AsyncConversation` add `ask`, which waits. Nothing is sent here: that is
+the client's `stream`. Whether a reply was finished is asked of its call, later. So no stream has to know of a
+conversation, and a stream that is dropped ends as any other.
 """
 
 from __future__ import annotations
@@ -17,18 +17,10 @@ from dataclasses import dataclass, replace
 from types import EllipsisType
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from ._checks import check_count, check_messages, check_text
+from ._checks import check_bound, check_messages, check_text
 from ._display.characters import printable
 from ._display.markdown import turns_as_html
-from ._history import (
-    has_system,
-    last_question,
-    read_turns,
-    shortened,
-    with_system,
-    without_last_turn,
-    write_turns,
-)
+from ._history import has_system, last_question, read_turns, shortened, with_system, without_last_turn, write_turns
 from ._options import Options, RetryPolicy, Timeout
 from ._streams.base import BaseStream, Printer, call_of
 from ._streams.call import Call
@@ -47,7 +39,7 @@ S_co = TypeVar("S_co", bound=BaseStream, covariant=True)
 
 
 class _Client(Protocol[S_co]):
-    """What is asked of a client."""
+    """What a conversation needs of a client."""
 
     @property
     def options(self) -> Options:
@@ -66,7 +58,7 @@ class _Client(Protocol[S_co]):
 
 
 class BaseConversation(Generic[S]):
-    """A conversation without the verb that waits."""
+    """A conversation, except for `ask`, which waits in its own way in each class below."""
 
     def __init__(
         self,
@@ -83,14 +75,14 @@ class BaseConversation(Generic[S]):
         self._client = client
         self._options = client.options.for_call(model=model, temperature=temperature, timeout=timeout, retry=retry)
         self._own_model = model is not None
-        self._limit = None if limit_characters is None else check_count("limit_characters", limit_characters)
+        self._limit = check_bound("limit_characters", limit_characters)
         turns = copy.deepcopy(check_messages(messages)) if messages else []
         self._state = _State(turns if system is None else with_system(turns, system))
         self._process, self._lock = os.getpid(), threading.RLock()
 
     @property
     def messages(self) -> list[Message]:
-        """The finished turns, oldest first, the system message in front of them; a copy."""
+        """The finished turns, oldest first, behind the system message if there is one; a copy."""
         with self._own_lock():
             self._take_finished_turn()
             return copy.deepcopy(self._state.messages)
@@ -114,7 +106,7 @@ class BaseConversation(Generic[S]):
 
     @property
     def model(self) -> str:
-        """The model that is asked."""
+        """The model that is asked: the conversation's own, that of a loaded file, or the client's."""
         return self._options.model
 
     def send(self, text: str) -> S:
@@ -128,8 +120,8 @@ class BaseConversation(Generic[S]):
             before its end leaves the history as it was.
 
         Raises:
-            InvalidRequestError: `text` is no text, or an earlier reply of this conversation is on its way: read it to
-                its end, close it, or drop it.
+            InvalidRequestError: `text` is empty or no text; or an earlier reply of this conversation is on its way:
+                read it to its end, close it, or drop it.
             ClientClosedError: the client was closed.
 
         Example:
@@ -146,7 +138,7 @@ class BaseConversation(Generic[S]):
         question: Message = {"role": "user", "content": check_text("text", text)}
         with self._own_lock():
             self._check_idle()
-            return self._ask(question, again=False)
+            return self._ask(question, replaces_last=False)
 
     def retry(self) -> S:
         """Sends the last question again: the one whose reply was not finished, else that of the last turn.
@@ -161,10 +153,10 @@ class BaseConversation(Generic[S]):
         """
         with self._own_lock():
             self._check_idle()
-            messages, asked = self._state.messages, self._state.asked
-            if asked is not None:
-                return self._ask(asked.question, again=asked.again)
-            return self._ask(messages[last_question(messages, "send again")], again=True)
+            messages, pending = self._state.messages, self._state.pending
+            if pending is not None:
+                return self._ask(pending.question, replaces_last=pending.replaces_last)
+            return self._ask(messages[last_question(messages, "send again")], replaces_last=True)
 
     def undo(self) -> None:
         """Takes the last turn out of the history: the last question, and everything that followed it.
@@ -179,16 +171,16 @@ class BaseConversation(Generic[S]):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the finished turns to a file, as JSON: `{"version": 1, "model": ..., "messages": [...]}`.
 
-        The file is there whole or not at all: whatever happens meanwhile, an old one stays until the new one is on the
-        disk. A new file is readable by its owner alone. Only a file is replaced, at the end of a link the one it names;
-        a FIFO, a device or a folder is not. No key and no password is written. Blocks for as long as the disk takes; in
-        async code, a thread may do it.
+        The file is written whole or not at all: even if the process crashes, an old file stays until the new one is on
+        the disk. A new file is readable by its owner alone. A link stays, and the file that it names is replaced; a
+        FIFO, a device or a folder is not. No key and no password is written. Blocks for as long as the disk takes; in
+        async code, call it in a thread.
 
         Args:
             path: of the file; its folder must exist.
 
         Raises:
-            OSError: the file cannot be written, or what stands there is no file; it is as it was.
+            OSError: the file cannot be written, or what stands at the path is not a file; nothing there has changed.
 
         Example:
             >>> import pathlib, tempfile
@@ -205,7 +197,7 @@ class BaseConversation(Generic[S]):
         write_turns(path, model=model, messages=messages)
 
     def load(self, path: str | os.PathLike[str]) -> Self:
-        """Reads turns from a file that `save` wrote; they take the place of those here.
+        """Reads turns from a file that `save` wrote; they replace those here. Blocks for as long as the disk takes.
 
         The file's model is asked from now on, unless this conversation was made with a `model=` of its own.
 
@@ -216,8 +208,8 @@ class BaseConversation(Generic[S]):
             This conversation.
 
         Raises:
-            InvalidRequestError: the file does not hold a conversation, and this one is as it was; the message names
-                the file and the place in it, as `messages[3].role`. Or a reply is on its way.
+            InvalidRequestError: the file holds no conversation; the message names the file and the place in it, as
+                `messages[3].role`. Or a reply is on its way. The turns here stay as they were.
             OSError: the file cannot be read.
         """
         model, messages = read_turns(path)
@@ -244,14 +236,14 @@ class BaseConversation(Generic[S]):
         printer.text(printable("\n\n".join(turns)) or repr(self))
 
     def _own_lock(self) -> AbstractContextManager[object]:
-        """The lock of this process: in a forked child, a thread of the parent's may have held the other for ever."""
+        """The lock, made anew in a forked child: a thread that the child does not have may hold the parent's."""
         if self._process != os.getpid():
             self._lock, self._process = threading.RLock(), os.getpid()
         return self._lock
 
-    def _ask(self, question: Message, *, again: bool) -> S:
+    def _ask(self, question: Message, *, replaces_last: bool) -> S:
         messages = self._state.messages
-        before = without_last_turn(messages) if again else messages
+        before = without_last_turn(messages) if replaces_last else messages
         stream = self._client.stream(
             shortened([*before, question], self._limit),
             model=self._options.model,
@@ -259,25 +251,25 @@ class BaseConversation(Generic[S]):
             timeout=self._options.timeout,
             retry=self._options.retry,
         )
-        self._state = _State(messages, _Asked(question, again, call_of(stream), weakref.ref(stream)))
+        self._state = _State(messages, _Pending(question, replaces_last, call_of(stream), weakref.ref(stream)))
         return stream
 
     def _check_idle(self) -> None:
-        asked = self._state.asked
-        over = asked is None or asked.over  # asked first: it may end well at any moment
+        pending = self._state.pending
+        over = pending is None or pending.over  # looked up first: else a reply that is finished now would be lost
         self._take_finished_turn()
-        if self._state.asked is not None and not over:
+        if self._state.pending is not None and not over:
             raise InvalidRequestError(
                 "A reply of this conversation is on its way: one at a time",
                 hint="read it to its end, or close its stream",
             )
 
     def _take_finished_turn(self) -> None:
-        """Takes the last turn into the history, if its reply was finished by now."""
-        messages, asked = self._state.messages, self._state.asked
-        if asked is not None and asked.call.state is CallState.COMPLETED:
-            before = without_last_turn(messages) if asked.again else messages
-            self._state = _State([*before, asked.question, {"role": "assistant", "content": asked.call.text}])
+        """Adds the pending turn to the history, if its reply is finished by now."""
+        messages, pending = self._state.messages, self._state.pending
+        if pending is not None and pending.call.state is CallState.COMPLETED:
+            before = without_last_turn(messages) if pending.replaces_last else messages
+            self._state = _State([*before, pending.question, {"role": "assistant", "content": pending.call.text}])
 
 
 class Conversation(BaseConversation["Stream"]):
@@ -316,6 +308,9 @@ class Conversation(BaseConversation["Stream"]):
     def ask(self, text: str) -> str:
         """Asks, and waits for the whole reply: `send(text).read()`.
 
+        Args:
+            text: the question.
+
         Returns:
             The text of the reply.
 
@@ -335,6 +330,9 @@ class AsyncConversation(BaseConversation["AsyncStream"]):
     Args:
         client: an `AsyncClient`; all the others are those of `Conversation`.
 
+    Raises:
+        InvalidRequestError: an argument is not usable; the message names it.
+
     Example:
         >>> import asyncio
         >>> from acytoo_sdk import AsyncClient
@@ -350,6 +348,9 @@ class AsyncConversation(BaseConversation["AsyncStream"]):
     async def ask(self, text: str) -> str:
         """Asks, and waits for the whole reply: `await send(text).read()`.
 
+        Args:
+            text: the question.
+
         Returns:
             The text of the reply.
 
@@ -361,37 +362,35 @@ class AsyncConversation(BaseConversation["AsyncStream"]):
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Pending:
     """A question that was sent, and whose turn is not in the history yet.
-
-    It holds the call, which says how the reply ended after the stream was dropped.
 
     Attributes:
         question: what was asked.
-        again: whether it takes the place of the last turn.
-        call: tells whether the reply was finished.
-        stream: of the reply, while somebody holds it.
+        replaces_last: whether its turn will take the place of the last one.
+        call: tells how the reply ended, also after its stream was dropped.
+        stream: the reply, as long as somebody holds it.
     """
 
     question: Message
-    again: bool
+    replaces_last: bool
     call: Call
     stream: weakref.ref[BaseStream]
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will be read of it."""
+        """Whether no more of its reply will be read."""
         return self.call.over or self.stream() is None
 
 
 @dataclass(frozen=True)
 class _State:
-    """What a conversation holds: stored by one assignment, so that no turn enters twice, whatever interrupts it.
+    """What a conversation holds: replaced by one assignment, so that no turn enters twice, whatever interrupts it.
 
     Attributes:
         messages: the finished turns.
-        asked: the question whose turn is not among them yet.
+        pending: the question whose turn is not among them yet, or None.
     """
 
     messages: list[Message]
-    asked: _Asked | None = None
+    pending: _Pending | None = None
