@@ -1,4 +1,7 @@
-"""The async client: `AsyncClient` holds what was configured, and starts streams and conversations."""
+"""The async client: `AsyncClient` holds what was configured, and starts streams, conversations and batches.
+
+It is `Client` for event loops; how threads read for it is told in `_streams`.
+"""
 
 from __future__ import annotations
 
@@ -36,13 +39,18 @@ class AsyncClient(BaseClient):
     any number of tasks, and in any number of event loops, one after another or in threads of their own. Nothing is
     opened before the first call. Pickles like `Client`: with its secrets in clear.
 
+    A cancelled task or scope closes its connection at once. Nothing is read in the event loop's thread, and no stream
+    needs a thread of its own: two threads connect, or more where servers are slow to accept, and one thread reads all
+    replies and wakes the loop, at most once in four milliseconds where much arrives at once.
+
     Args:
         base_url: scheme, host and maybe a path of your server, for instance "https://chat.example.com". Required with a
             key, a password or headers, wherever those come from.
         max_streams: how many streams run at once, over all loops; further ones wait for their turn, first come first
-            served, and their waiting counts into `Timeout.total`. Each takes a descriptor, of which a process often
-            may have 1,024, and about 30 KB; one thread reads all of them.
-        arguments: all the others are those of `Client`.
+            served, and their waiting counts into `Timeout.total`. Each takes about 30 KB and a file descriptor; pass
+            another number where a process may have few of these (`ulimit -n`, often 1,024), or many more.
+        arguments: all the others are those of `Client`: `key`, `password`, `model`, `temperature`, `path`, `headers`,
+            `timeout`, `retry`, `proxy`, `verify`, `cert`, `strip_notices`, `max_reply_bytes`, `payload`, `on_event`.
 
     Raises:
         InvalidRequestError: an argument, or an environment variable, is not usable, or base_url is missing; the message
@@ -86,8 +94,9 @@ class AsyncClient(BaseClient):
             retry: instead of the client's; None keeps that.
 
         Returns:
-            An async generator of non-empty `str`; where pieces are cut carries no meaning; joined they are the reply.
-            No `await` before `async for`.
+            An async generator of non-empty `str`; where pieces are cut carries no meaning, but never within a
+            character; joined they are the reply. No `await` before `async for`. What reading may raise is listed at
+            `Stream`.
 
         Raises:
             InvalidRequestError: an argument is not usable; the message names the place, as `messages[0].content`.
@@ -108,11 +117,19 @@ class AsyncClient(BaseClient):
     ) -> str:
         """Waits for the whole reply: the joined pieces of `stream`, with the same arguments.
 
+        Args:
+            messages: the conversation, oldest first; a `str` is one user message. Copied: later changes do not reach
+                the call.
+            model: instead of the client's; None keeps that.
+            temperature: instead of the client's; None keeps that.
+            timeout: instead of the client's; None switches all limits off, `...` keeps the client's.
+            retry: instead of the client's; None keeps that.
+
         Returns:
             The text of the reply.
 
         Raises:
-            AcytooError: as the stream does; `partial_text` holds what had arrived.
+            AcytooError: as `stream` and its `AsyncStream` do; `partial_text` holds what had arrived.
         """
         return await self.stream(messages, model=model, temperature=temperature, timeout=timeout, retry=retry).read()
 
@@ -127,7 +144,20 @@ class AsyncClient(BaseClient):
         retry: RetryPolicy | int | None = None,
         limit_characters: int | None = None,
     ) -> AsyncConversation:
-        """Begins a conversation, which keeps its turns; see `Conversation` for the arguments. Nothing is sent yet.
+        """Begins a conversation, which keeps the turns and sends them with each question. Nothing is sent yet.
+
+        Args:
+            system: a system message in front of the turns, in place of one that `messages` begins with; None: none.
+            messages: the turns so far, oldest first. Copied.
+            model: instead of the client's; None keeps that.
+            temperature: instead of the client's; None keeps that.
+            timeout: for each reply, instead of the client's; None switches all limits off, `...` keeps the client's.
+            retry: for each reply, instead of the client's; None keeps that.
+            limit_characters: the most characters that are sent with a question; the oldest turns that do not fit are
+                left out, whole. None for no bound.
+
+        Returns:
+            An `AsyncConversation`: `send` streams a reply, `await ask(...)` waits for it. No `await` before this one.
 
         Raises:
             InvalidRequestError: an argument is not usable; the message names it.
@@ -193,16 +223,27 @@ class AsyncClient(BaseClient):
         self._pool.check_open()
         call = self._options.for_call(model=model, temperature=temperature, timeout=timeout, retry=retry)
         plan = Plan(prompts, prompt, concurrency, ordered, window, requests_per_minute, journal, call)
-        if plan.concurrency > self._max_streams:  # what waits for its turn would lose time of its `total`
+        if plan.concurrency > self._max_streams:  # further attempts would lose time of their `total` while they wait
             plan = replace(plan, concurrency=self._max_streams)
         return AsyncMap(plan, ReaderWorkers(partial(self._begin, call)))
 
     async def warm_up(self) -> None:
-        """Imports what the first request needs, in a thread, so that the first one starts at once. Sends nothing."""
+        """Imports what the first request needs, in a thread, so that this request starts at once. Sends nothing.
+
+        Without it, the first request does so itself, in a thread too. Any task may call it, repeatedly.
+
+        Raises:
+            InvalidRequestError: a certificate, or a proxy of the environment, is not usable; the message names it.
+            ClientClosedError: the client was closed.
+        """
         await run_in_thread(self._prepare)
 
     async def aclose(self) -> None:
-        """Closes all connections: running streams end in `StreamCancelledError`, later calls in an error too."""
+        """Closes all connections, also those of clients made by `with_options`. Any task may call it, repeatedly.
+
+        Running streams end in `StreamCancelledError`, whose `partial_text` is what they had handed out; later calls
+        raise `ClientClosedError`.
+        """
         self._pool.close()
 
     async def __aenter__(self) -> Self:
@@ -221,7 +262,7 @@ class AsyncClient(BaseClient):
         self._readers = ReaderPool(self._max_streams)
 
     def _begin(self, options: CallOptions, messages: Sequence[MessageLike]) -> BackgroundStream:
-        """One attempt of a batch."""
+        """The stream of one attempt of a batch, which makes its retries itself."""
         call = self._call(messages, options.model, options.temperature, options.timeout, 1)
         stream = BackgroundStream(call, self._readers, _display)
         self._pool.add(stream)

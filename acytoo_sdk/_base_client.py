@@ -1,4 +1,7 @@
-"""What the blocking and the async client have in common: their configuration, and the pool they share with others."""
+"""What the blocking and the async client have in common: their configuration, and the pool they share with others.
+
+Options are checked in `_options`, and sockets are opened in `_network`; here they are only kept together.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class BaseClient:
-    """A client without its verbs."""
+    """What both clients are made of; how a call waits is said by the classes below this one."""
 
     def __init__(self, given: Secret[Mapping[str, object]]) -> None:
         self._options = Options.of(given)
@@ -28,7 +31,7 @@ class BaseClient:
 
     @property
     def options(self) -> Options:
-        """What is in force: the arguments, the environment and the defaults, checked; read-only, and shows no secret.
+        """The options in force, after arguments, environment and defaults were checked; read-only, shows no secret.
 
         Example:
             >>> from acytoo_sdk import Client
@@ -38,17 +41,18 @@ class BaseClient:
         return self._options
 
     def with_options(self, **changes: Unpack[Changes]) -> Self:
-        """A client with some options changed, on the same connections; closing either closes both.
+        """Makes a client with some options changed, on the same connections; closing either closes both.
 
         Args:
-            changes: any argument of the constructor but `verify`, `cert` and `proxy`, which belong to the connections.
+            changes: any argument of the constructor, except `verify`, `cert` and `proxy`, which belong to the
+                connections, and `max_streams`.
 
         Returns:
             The new client; this one stays as it is.
 
         Raises:
             InvalidRequestError: an option is unknown, cannot be changed, or has a value that is not usable; or a
-                secret would go nowhere, or to the default host.
+                secret would be dropped, or go to the default host.
 
         Example:
             >>> from acytoo_sdk import Client

@@ -1,4 +1,7 @@
-"""The blocking client: `Client` holds what was configured, and starts streams and conversations."""
+"""The blocking client: `Client` holds what was configured, and starts streams, conversations and batches.
+
+Its signature and its docstring are what people and editors read. Nothing is checked or sent here.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +33,17 @@ T = TypeVar("T")
 class Client(BaseClient):
     """Streams chat replies from an endpoint that sends bare UTF-8 text; blocking.
 
-    Safe to share between threads. Nothing is opened before the first call. Pickles as its configuration, for pools of
-    processes: the pickle holds the key, the password, the headers and the proxy in clear. The copy makes connections of
-    its own, and so does a forked child.
+    Safe to share between threads. Nothing is opened before the first call, and connections are kept for the next one
+    until `close()`, or the end of a `with` block. A client pickles as its configuration, for pools of processes: the
+    pickle holds the key, the password, the headers and the proxy in clear, so keep it as you keep the key. The copy
+    makes connections of its own, and so does a forked child.
 
     An argument beats its environment variable (`ACYTOO_BASE_URL`, `ACYTOO_KEY`, `ACYTOO_PASSWORD`, `ACYTOO_MODEL`),
-    which beats the default. The default host no longer answers, and may be anybody's by now: nothing of yours is sent
-    there unless you name it.
+    which beats the default. The default host is the old public one. It no longer answers, and may be anybody's by now:
+    no key, no password and no header of yours is sent there unless you name it.
+
+    Redirects are never followed, since the body holds the key. `~/.netrc` is not read, cookies are not kept, compressed
+    replies are not accepted, and loopback addresses never go through a proxy of the environment.
 
     Args:
         base_url: scheme, host and maybe a path of your server, for instance "https://chat.example.com". Required with a
@@ -48,23 +55,27 @@ class Client(BaseClient):
         path: the endpoint below `base_url`.
         headers: added to each request, or in place of the standard headers; not `host` nor `content-length`. Never
             shown, but for those that hold no secret: `user-agent`, `accept` and the like.
-        timeout: limits in seconds; a number is `Timeout(total=number)`, None switches all of them off.
-        retry: when an attempt that failed before its first text is made again; an int is `RetryPolicy(attempts=int)`.
+        timeout: limits in seconds, see `Timeout`; a number is `Timeout(total=number)`, None switches all of them off.
+        retry: how often an attempt that failed before its first text is made again, see `RetryPolicy`; an int is
+            `RetryPolicy(attempts=int)`, and 1 means no retries.
         proxy: address of a proxy for everything; None: the environment's (`HTTPS_PROXY`, `NO_PROXY`, ...).
         verify: whether servers must have a certificate that is trusted; or the path of a CA bundle or folder to trust;
-            or an `ssl.SSLContext` of your own, for servers and for proxies that speak TLS: what it trusts, demands and
-            shows holds, and it is left as it was. A client with one does not pickle.
+            or an `ssl.SSLContext` of your own, for a key with a password, or ciphers or versions of your choice. It
+            serves for servers and for proxies that speak TLS, is used as it is, and left as it was; limits end a hung
+            read over it too. A client with one does not pickle.
         cert: what is shown to servers that ask who you are (mutual TLS), not to proxies: the path of a PEM file with a
             certificate and its key, not encrypted, or the paths of the two; read at the first request.
         strip_notices: whether an advertisement after a reply is taken off, and kept in `Stream.notice`.
         max_reply_bytes: the longest reply accepted, in bytes; None for no bound.
         payload: the body of a request. "acytoo": the five keys of the wire. "ai-sdk": the UI messages of the Vercel AI
-            SDK, for endpoints made for its `useChat` that answer in bare text. "prompt": one text, for those made for
-            its `useCompletion`. These two send no model and no temperature, and have no place for a key and a password.
-            Or a function that makes a JSON object of a dict of `key`, `model`, `messages`, `temperature` and
-            `password`; it is called once a call, before anything is sent, with secrets in clear and messages of its
-            own, and must not block where the call is async.
-        on_event: is told what happens to the calls of this client: see `acytoo_sdk.events`. None: nobody is.
+            SDK, for endpoints made for its `useChat` that answer by `toTextStreamResponse`. "prompt": one text, for
+            those made for its `useCompletion`. In these two, the server chooses model and temperature, which are not
+            sent. What they have no place for is refused before anything is sent: a key or a password (such servers read
+            `headers`), a role that UI messages lack, a second message in a prompt. Or a function that makes a JSON
+            object of a dict of `key`, `model`, `messages`, `temperature` and `password`. It is called once a call, with
+            secrets in clear and messages of its own, and every attempt sends what it returned; it must not block where
+            the call is async. A client pickles with it only if the function does.
+        on_event: a function that is told what happens to the calls of this client, see `acytoo_sdk.events`; None: none.
 
     Raises:
         InvalidRequestError: an argument, or an environment variable, is not usable, or base_url is missing; the message
@@ -131,6 +142,9 @@ class Client(BaseClient):
     ) -> Stream:
         """Starts a reply. Arguments are checked at once; the request is sent at the first `next()`.
 
+        Each `next()` blocks until a piece arrives; pieces come out the moment they do, however the server frames its
+        reply. Attempts that fail before the first text are made again, as `retry` says; nothing is repeated after it.
+
         Args:
             messages: the conversation, oldest first; a `str` is one user message. Copied: later changes do not reach
                 the call.
@@ -140,7 +154,8 @@ class Client(BaseClient):
             retry: instead of the client's; None keeps that.
 
         Returns:
-            A generator of non-empty `str`; where pieces are cut carries no meaning; joined they are the reply.
+            A generator of non-empty `str`; where pieces are cut carries no meaning, but never within a character;
+            joined they are the reply. What reading may raise is listed at `Stream`.
 
         Raises:
             InvalidRequestError: an argument is not usable; the message names the place, as `messages[0].content`.
@@ -168,11 +183,19 @@ class Client(BaseClient):
     ) -> str:
         """Waits for the whole reply: exactly `"".join(stream(...))`, with the same arguments.
 
+        Args:
+            messages: the conversation, oldest first; a `str` is one user message. Copied: later changes do not reach
+                the call.
+            model: instead of the client's; None keeps that.
+            temperature: instead of the client's; None keeps that.
+            timeout: instead of the client's; None switches all limits off, `...` keeps the client's.
+            retry: instead of the client's; None keeps that.
+
         Returns:
             The text of the reply.
 
         Raises:
-            AcytooError: as the stream does; `partial_text` holds what had arrived.
+            AcytooError: as `stream` and its `Stream` do; `partial_text` holds what had arrived.
         """
         return "".join(self.stream(messages, model=model, temperature=temperature, timeout=timeout, retry=retry))
 
@@ -187,7 +210,20 @@ class Client(BaseClient):
         retry: RetryPolicy | int | None = None,
         limit_characters: int | None = None,
     ) -> Conversation:
-        """Begins a conversation, which keeps its turns; see `Conversation` for the arguments. Nothing is sent yet.
+        """Begins a conversation, which keeps the turns and sends them with each question. Nothing is sent yet.
+
+        Args:
+            system: a system message in front of the turns, in place of one that `messages` begins with; None: none.
+            messages: the turns so far, oldest first. Copied.
+            model: instead of the client's; None keeps that.
+            temperature: instead of the client's; None keeps that.
+            timeout: for each reply, instead of the client's; None switches all limits off, `...` keeps the client's.
+            retry: for each reply, instead of the client's; None keeps that.
+            limit_characters: the most characters that are sent with a question; the oldest turns that do not fit are
+                left out, whole. None for no bound.
+
+        Returns:
+            A `Conversation`: `send` streams a reply, `ask` waits for it.
 
         Raises:
             InvalidRequestError: an argument is not usable; the message names it.
@@ -225,8 +261,8 @@ class Client(BaseClient):
 
         An error stays with its prompt, and the others go on. A server that has too many requests (429, or 503 with
         `Retry-After`) makes all of them pause, and costs none of them an attempt while others get their replies; after
-        as many pauses in a row without one reply as `retry` has attempts, prompts fail that are told so. Since only
-        whole replies are handed out, one that broke is asked again, too.
+        as many pauses in a row without one reply as `retry` has attempts, prompts that are refused so fail. Since only
+        whole replies are handed out, a prompt whose reply broke off is asked again, too.
 
         Args:
             prompts: the input: read as it is needed, in the thread that takes the results; it may be endless. While
@@ -274,7 +310,11 @@ class Client(BaseClient):
         return Map(plan, asker, executor)
 
     def close(self) -> None:
-        """Closes all connections: running streams end in `StreamCancelledError`, later calls in an error too."""
+        """Closes all connections, also those of clients made by `with_options`. Any thread may call it, repeatedly.
+
+        Running streams end in `StreamCancelledError`, whose `partial_text` is what they had handed out; later calls
+        raise `ClientClosedError`.
+        """
         self._pool.close()
 
     def __enter__(self) -> Self:

@@ -1,7 +1,7 @@
 """Options: everything a client can be told, each said once with its check, its default and its variable.
 
 Arguments, environment variables and defaults meet here; a bad one ends in a sentence that names it. Nothing is opened
-or sent. A new option is a field of `Options`, a line in the types of the keywords below it, and its place in the
+or sent. A new option is a field of `Options`, a line in the keywords at the end of this file, and its place in the
 signature and the docstring of `Client`, which people and editors read.
 """
 
@@ -61,14 +61,16 @@ if TYPE_CHECKING:
 class Timeout:
     """The limits of one call, in seconds; None switches one off.
 
-    A limit ends a hung read at that moment, not at the next byte. Name resolution alone cannot be interrupted.
+    A limit ends a hung read at that moment, not at the next byte, also against a server that drips one byte at a time.
+    The call then ends in an `APITimeoutError`, or is tried again: all limits but `total` are those of one attempt. Name
+    resolution alone cannot be interrupted.
 
     Args:
         connect: one attempt to connect, all addresses of the host and the TLS handshake included.
-        first_byte: from the request being sent to the first byte of the reply's body; sending it may take as long
-            again.
+        first_byte: from the moment the request is sent to the first byte of the reply's body. Sending the request may
+            take as long again.
         idle: from then on, the longest silence between bytes. The caller's own pauses do not count.
-        total: everything, from the first `next()` to the end: retries, waits, and the caller's own pauses.
+        total: everything, from the first `next()` to the end, with retries, waits, and the caller's own pauses.
 
     Raises:
         InvalidRequestError: a limit is not a positive, finite number.
@@ -93,11 +95,15 @@ class Timeout:
 class RetryPolicy:
     """How often, and after which waits, an attempt that failed before its first text is made again.
 
+    Tried again are connections that failed or broke, limits of one attempt, empty replies, and the statuses 408, 425,
+    429, 500, 502, 503, 504, 520 to 524 and 529. Nothing is repeated once text was handed out.
+
     The n-th wait is `min(wait_initial * 2 ** (n - 1), wait_max)` seconds, of which the fraction `jitter` is random. A
-    server's `Retry-After` takes its place; where it asks for more than `retry_after_max`, the error is raised at once.
+    server's `Retry-After` takes its place. Where that asks for more than `retry_after_max`, or a wait would last beyond
+    `Timeout.total`, the error is raised at once.
 
     Args:
-        attempts: all of them, the first included; 1: no retries.
+        attempts: the most attempts that are made, the first included; 1: no retries.
         wait_initial: the first wait, in seconds.
         wait_max: the longest wait, in seconds.
         jitter: 0: waits are exact; 1: anything from nothing to the whole wait.
@@ -126,7 +132,7 @@ class RetryPolicy:
 
 
 def check_timeout(name: str, value: object) -> Timeout:
-    """Limits; a number is the one on everything, None switches all of them off."""
+    """The limits; a number is `total`, None switches all of them off."""
     if isinstance(value, Timeout):
         return value
     if value is None:
@@ -153,10 +159,11 @@ class Option:
 
     Attributes:
         check: takes the argument's name and value, and returns the value as it will be used.
-        optional: whether None stands for the environment's value, or the default; else None is a value like others.
-        variable: the environment variable that speaks where the argument does not; None: there is none.
-        of_pool: whether it belongs to the connections, which clients share, and so cannot be changed.
-        from_text: reads what a person typed, raising ValueError; None: it is not for typing.
+        optional: whether None stands for the environment's value, or else the default. If not, None is a value like any
+            other.
+        variable: the environment variable that is read where the argument is not given; None: there is none.
+        of_pool: whether it belongs to the connections, which clients share, so that it cannot be changed.
+        from_text: reads what a person typed, and raises ValueError; None: the option cannot be typed.
     """
 
     check: Callable[[str, Any], object]
@@ -174,7 +181,10 @@ def _option(check: Callable[[str, Any], object], default: object, **more: Any) -
 class Options:
     """What a client was told, with the environment and the defaults filled in; shows no secret.
 
-    `base_url_given` is no option: it says whether somebody named the server, be it the default one.
+    Attributes:
+        base_url_given: whether somebody named the server, even if it is the default one; not an option itself.
+
+        All others are the options of `Client`, checked; secrets, and the values of headers, are wrapped.
     """
 
     base_url: str = _option(check_base_url, DEFAULT_BASE_URL, optional=True, variable="ACYTOO_BASE_URL", from_text=str)
@@ -201,7 +211,7 @@ class Options:
         """Checks the arguments of a client, and fills in the environment and the defaults.
 
         Raises:
-            TypeError: there is no such option, as Python says it of a call.
+            TypeError: there is no such option; as Python's own for a call.
             InvalidRequestError: a value is not usable.
         """
         arguments = given.reveal()
@@ -211,7 +221,7 @@ class Options:
         values = {name: _value(name, arguments) for name in OPTIONS}
         if values["cert"] is not None and not isinstance(values["verify"], bool | str):
             raise InvalidRequestError(
-                "cert= is no use with an SSLContext as verify=: have that load_cert_chain() its own"
+                "cert= has no effect beside an SSLContext as verify=: call load_cert_chain() of that context instead"
             )
         return cls(**values, base_url_given=_is_given("base_url", arguments))
 
@@ -228,15 +238,15 @@ class Options:
                     f"{name} belongs to the connection pool and cannot be changed: make a new Client"
                 )
         values = {name: _value(name, changes) for name in changes}
-        known = _is_given("base_url", changes) if "base_url" in changes else self.base_url_given
-        return replace(self, **values, base_url_given=known)
+        url_given = _is_given("base_url", changes) if "base_url" in changes else self.base_url_given
+        return replace(self, **values, base_url_given=url_given)
 
     def check_secrets(self) -> None:
-        """Refuses a secret that would go nowhere, or to the default host unasked, which may be anybody's.
+        """Refuses a secret that the format would drop, or that would go to the default host, which may be anybody's.
 
         Raises:
-            InvalidRequestError: there is a key or a password, and the format has no place for it; or one of these, or a
-                header of the caller's, and nobody gave a base_url.
+            InvalidRequestError: there is a key or a password, and the format has no place for it; or there is a key, a
+                password or a header of the caller's, and nobody gave a base_url.
         """
         for name in ("key", "password", "headers"):
             if not getattr(self, name):
@@ -268,7 +278,7 @@ class Options:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Every string that must not be shown but the proxy's, unwrapped: for a `Mask` alone."""
+        """Every string that must not be shown, except for the proxy's, unwrapped: for a `Mask` alone."""
         return (
             self.key.reveal(),
             self.password.reveal(),
@@ -333,12 +343,12 @@ def _value(name: str, arguments: Mapping[str, object]) -> Any:
 
 
 def _checked(make: PayloadFunction) -> PayloadFunction:
-    """The caller's function, given copies of its own; and what it returns, checked."""
+    """Wraps the caller's function: it is given a copy of the values, and what it returns is checked."""
     return lambda values: check_body("payload", make(copy.deepcopy(values)))
 
 
 def _is_given(name: str, arguments: Mapping[str, object]) -> bool:
-    """Whether an option's value is the argument, or its variable's: not the default."""
+    """Whether the value of an option comes from its argument or its variable, and is not the default."""
     return arguments.get(name) is not None or bool(os.environ.get(OPTIONS[name].variable or ""))
 
 
@@ -361,7 +371,7 @@ class _Keywords(TypedDict, total=False):
 
 
 class Changes(_Keywords, total=False):
-    """What `with_options` may change: the constructor's arguments but those of the connections."""
+    """What `with_options` may change: the arguments of the constructor, except those of the connections."""
 
     base_url: str | None
 

@@ -1,1 +1,1 @@
-"""What `protocol` stands on: framing, text, errors and payloads of the wire. Bytes in, text out; no socket, no clock."""
+"""What `protocol` stands on: framing, text, errors and payloads. Bytes in, text out; no socket, no clock."""
