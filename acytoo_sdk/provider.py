@@ -60,21 +60,21 @@ CreateResult = Generator[str, None, None]
 
 
 class AsyncGeneratorProvider:
-    """What g4f knows of a provider: attributes and methods of a class, which nobody needs to instantiate.
+    """What g4f knows of a provider: attributes and class methods; nobody needs an instance.
 
     Attributes:
-        url: where the server is.
-        label: for listings.
-        working: whether calls have a chance.
-        live: g4f counts calls here, up when they end well, else down.
+        url: the address of the server.
+        label: the name in listings; None for none.
+        working: whether calls can succeed.
+        live: a counter of g4f's: up for a call that ends well, down for another.
         needs_auth: whether g4f has to log in first.
         supports_stream: whether blocks come as they are made.
         supports_message_history: whether earlier turns are sent.
         supports_system_message: whether system messages are sent.
         supports_gpt_35_turbo: whether the model of that name is there.
         use_stream_timeout: whether g4f's own limit on each block is its `stream_timeout`, and not `timeout`.
-        default_model: asked where a call names none.
-        models: for listings.
+        default_model: the model that is asked where a call names none.
+        models: the names of the models, for listings.
     """
 
     url: ClassVar[str] = ""
@@ -101,15 +101,29 @@ class AsyncGeneratorProvider:
             messages: the conversation, oldest first.
             proxy: address of a proxy, or None.
             kwargs: whatever else the provider takes.
+
+        Returns:
+            An async generator of non-empty blocks; joined they are the reply.
+
+        Raises:
+            NotImplementedError: the class has no such method of its own.
         """
         raise NotImplementedError(f"{cls.__name__} has no create_async_generator")
 
     @classmethod
     async def create_async(cls, model: str | None, messages: Sequence[Mapping[str, object]], **kwargs: Any) -> str:
-        """Waits for the whole reply; `model`, `messages` and the rest are those of `create_async_generator`.
+        """Waits for the whole reply of `create_async_generator`.
+
+        Args:
+            model: its name; None or "" for the default.
+            messages: the conversation, oldest first.
+            kwargs: those of `create_async_generator`, `proxy` too.
 
         Returns:
             The text of the reply.
+
+        Raises:
+            AcytooError: as `Acytoo.create_async_generator` and reading do; `partial_text` holds what had arrived.
         """
         given = Secret(kwargs)
         del kwargs
@@ -117,26 +131,37 @@ class AsyncGeneratorProvider:
 
     @classmethod
     def get_models(cls, **kwargs: object) -> list[str]:
-        """The names of the models; a copy.
+        """The names of the models.
 
         Args:
-            kwargs: ignored.
+            kwargs: ignored; g4f passes some.
+
+        Returns:
+            A copy of `models`.
         """
         return list(cls.models)
 
     @classmethod
     def get_parent(cls) -> str:
-        """The name under which g4f looks for credentials."""
+        """The name under which g4f looks for credentials.
+
+        Returns:
+            The name of the class.
+        """
         return cls.__name__
 
     @classmethod
     def get_dict(cls) -> dict[str, str | None]:
-        """The name, the url and the label, as g4f puts them into its answers."""
+        """What g4f puts into its answers.
+
+        Returns:
+            A dict of `name`, `url` and `label`.
+        """
         return {"name": cls.__name__, "url": cls.url, "label": cls.label}
 
 
 class _Computed:
-    """An attribute of a class, worked out when it is looked at; assigning to it puts a plain value in its place."""
+    """An attribute of a class that is computed each time it is read; assigning to it replaces it by a plain value."""
 
     def __init__(self, compute: Callable[[Any], object]) -> None:
         self._compute = compute
@@ -152,7 +177,8 @@ def _computed(compute: Callable[[Any], object]) -> Any:
 _NO_SECRETS = {"key": "", "password": "", "headers": None}
 
 
-def _is_of_the_user(url: str) -> bool:
+def _is_own_server(url: str) -> bool:
+    """Whether a URL names another host than the old public one."""
     try:
         return urlsplit(url).hostname != urlsplit(DEFAULT_BASE_URL).hostname
     except ValueError:
@@ -160,14 +186,15 @@ def _is_of_the_user(url: str) -> bool:
 
 
 class Acytoo(AsyncGeneratorProvider):
-    """The provider that g4f had, for a server of your own; also one for today's g4f.
+    """The provider that g4f had, for a server of your own; today's g4f takes it too.
 
     Point it to your server: by `ACYTOO_BASE_URL`, by `provider(base_url=...)`, by `base_url=` in a call, or by setting
-    `Acytoo.url`. The public host it is named after no longer answers. Each call is a `Client`'s, or an `AsyncClient`'s:
-    its text is never cut within a character, it is limited, retried before its first text, and fails in typed errors.
+    `Acytoo.url`. The public host it is named after no longer answers. Each call is made by a `Client` or an
+    `AsyncClient`. So no block is cut within a character, `Timeout` limits the call, `RetryPolicy` retries it before its
+    first text, and it fails in the errors of this package, which keep the text so far.
 
     Attributes:
-        working: whether `url` is a server of yours.
+        working: whether `url` is a server of yours, and not the old public host.
         default_model: from `provider(model=...)` or `ACYTOO_MODEL`; else "gpt-3.5-turbo".
 
         All others are those of every provider.
@@ -191,7 +218,7 @@ class Acytoo(AsyncGeneratorProvider):
     supports_system_message = True
     supports_gpt_35_turbo = True
     url = _computed(lambda cls: os.environ.get("ACYTOO_BASE_URL") or DEFAULT_BASE_URL)
-    working = _computed(lambda cls: _is_of_the_user(cls.url))
+    working = _computed(lambda cls: _is_own_server(cls.url))
     default_model = _computed(
         lambda cls: cls._options().reveal().get("model") or os.environ.get("ACYTOO_MODEL") or DEFAULT_MODEL
     )
@@ -207,12 +234,14 @@ class Acytoo(AsyncGeneratorProvider):
             model: its name; None or "" for `default_model`.
             messages: the conversation, oldest first; further keys of a message are sent too.
             proxy: address of a proxy; None: the one of `provider(proxy=...)`, or the environment's.
-            kwargs: `temperature`, `timeout`, `key`, `password` and `base_url` are those of `Client`, None for what the
-                class says; all others are ignored, as g4f passes many. Another server than the class's gets no key,
-                password or header of the class's: the call gives them.
+            kwargs: `temperature`, `timeout`, `key`, `password` and `base_url` are those of `Client`; None for what the
+                class says. All others are ignored, since g4f passes many; `api_key` too, which may belong to another
+                service. With a `base_url` of its own, a call sends no key, password or header of the class's, but only
+                what it is given itself.
 
         Returns:
-            An `AsyncStream` of non-empty blocks; where they are cut carries no meaning.
+            An `AsyncStream` of non-empty blocks; where they are cut carries no meaning. Reading it raises what that
+            class lists.
 
         Raises:
             InvalidRequestError: an argument is not usable, or no server is named for a key or a password; the message
@@ -231,11 +260,12 @@ class Acytoo(AsyncGeneratorProvider):
         Args:
             model: its name; None or "" for `default_model`.
             messages: the conversation, oldest first; further keys of a message are sent too.
-            stream: changes nothing: blocks come as they arrive, and who wants them joined does so.
+            stream: changes nothing, since blocks always come as they arrive; `"".join(...)` is the whole text.
             kwargs: those of `create_async_generator`, `proxy` too.
 
         Returns:
-            A `Stream` of non-empty blocks; where they are cut carries no meaning.
+            A `Stream` of non-empty blocks; where they are cut carries no meaning. Reading it raises what that class
+            lists.
 
         Raises:
             InvalidRequestError: an argument is not usable, or no server is named for a key or a password; the message
@@ -252,14 +282,14 @@ class Acytoo(AsyncGeneratorProvider):
 
     @classmethod
     def _given_url(cls) -> str | None:
-        """The server that the class, or the environment, names; None where `url` is the default one unasked."""
+        """The server that the class or the environment names; None where `url` is only the default one."""
         computed = isinstance(inspect.getattr_static(cls, "url"), _Computed)
         return (os.environ.get("ACYTOO_BASE_URL") or None) if computed else cls.url
 
     @classmethod
     @clears_frames
     def _arguments(cls, model: str | None, given: Secret[Mapping[str, Any]]) -> Secret[dict[str, Any]]:
-        """Of the client of one call: what the call says, else what the class says, else the environment."""
+        """The arguments of the client for one call: from the call, else the class, else the environment."""
         kwargs, options = given.reveal(), cls._options().reveal()
         arguments = {**options, "model": model or cls.default_model}
         arguments["base_url"] = url = kwargs.get("base_url") or cls._given_url()
@@ -268,7 +298,7 @@ class Acytoo(AsyncGeneratorProvider):
             # What the class was given is for the server it was given with.
             arguments |= {name: value for name, value in _NO_SECRETS.items() if name in options}
         if url:
-            # The client is gone after its one call: no connection is to wait for another.
+            # The client makes this one call: there is no other to keep its connection for.
             arguments["headers"] = {"connection": "close", **(arguments.get("headers") or {})}
         if kwargs.get("proxy"):
             arguments["proxy"] = kwargs["proxy"]
@@ -279,11 +309,14 @@ class Acytoo(AsyncGeneratorProvider):
 
 
 def provider(base_url: str, **options: Unpack[Arguments]) -> type[Acytoo]:
-    """Makes a provider class for a server.
+    """Makes a provider class for a server; nothing is opened or sent.
+
+    Today's g4f takes the class as it is: `g4f.client.Client(provider=Mine)`, `g4f.client.AsyncClient(provider=Mine)`,
+    and `g4f.ChatCompletion.create(..., provider=Mine)`.
 
     Args:
-        base_url: of the server, as for `Client`.
-        options: any other argument of `Client`; what a call says goes before them.
+        base_url: the address of the server, as for `Client`.
+        options: any other argument of `Client`; what a call says takes their place.
 
     Returns:
         A class like `Acytoo`, with a `live` of its own.
@@ -318,5 +351,5 @@ def provider(base_url: str, **options: Unpack[Arguments]) -> type[Acytoo]:
 
 
 def _typed(messages: Sequence[Mapping[str, object]]) -> list[Message]:
-    """For the type checker alone: the client checks what is in them."""
+    """Casts the messages for the type checker; the client checks what is in them."""
     return cast("list[Message]", messages)
