@@ -1,11 +1,48 @@
-"""Streams chat replies from endpoints that send bare UTF-8 text: `Client` blocks, `AsyncClient` awaits.
+"""Streams chat replies from endpoints that send bare UTF-8 text, and tells the truth about how they ended.
 
     from acytoo_sdk import Client
 
-    for piece in Client("https://chat.example.com").stream("Hi"):
+    client = Client("https://chat.example.com")
+    for piece in client.stream("Hi"):
         print(piece, end="", flush=True)
 
-Every public name is imported at its first use, so that `import acytoo_sdk` costs next to nothing.
+What there is, in the order in which people need it. `help(NAME)`, or `python -m pydoc acytoo_sdk.NAME`, says more.
+
+    Client                          blocks; safe to share between threads
+        .stream(messages)           a reply, piece by piece, as it arrives
+        .complete(messages)         a reply, as one text
+        .conversation()             keeps the turns, and sends them with each question
+        .map(prompts)               many prompts, some at once
+        .with_options(...)          another client on the same connections
+    AsyncClient                     the same, on asyncio and trio
+    Stream, AsyncStream             a reply on its way: `text`, `head`, `whole`, `stats`, `read()`, `cancel()`
+    Conversation, AsyncConversation `send`, `ask`, `retry`, `undo`, `save`, `load`
+    Message                         one turn: `role` and `content`
+    Timeout, RetryPolicy            the limits of a call, in seconds; how often, and when, it is tried again
+    ReplyHead, Stats                status and headers of a reply; its figures
+
+    AcytooError                     the base of all errors; `partial_text` is the text that had arrived
+        InvalidRequestError         an argument is not usable; nothing was sent
+        APIConnectionError          no connection, or it broke before the first text
+            APITimeoutError         a limit ran out; `phase` says which
+        APIStatusError              an error status: BadRequestError, AuthenticationError, PermissionDeniedError,
+                                    NotFoundError, RateLimitError, ServerError, RedirectError
+        UnexpectedReplyError        no error status, but no text either: EmptyReplyError, DecodeError,
+                                    ReplyTooLargeError
+        StreamInterruptedError      the connection broke after the first text
+        StreamCancelledError        somebody cancelled the stream, or closed the client
+        ClientClosedError           the client was closed
+
+    acytoo_sdk.batch                what `map` returns
+    acytoo_sdk.events               what happens to calls: for logs, counts and traces
+    acytoo_sdk.testing              FakeServer: a real local server, which fails as a test asks it to
+    acytoo_sdk.integrations         llm, LangChain, OpenTelemetry, Ray; recipes for other frameworks
+    acytoo_sdk.notebook             `%load_ext acytoo_sdk`
+    acytoo_sdk.provider             the provider class that users of g4f know
+    acytoo_sdk.protocol             the wire alone, without I/O
+
+Nothing but names lives in this file. Each is imported at its first use, so that `import acytoo_sdk` costs next to
+nothing.
 """
 
 from __future__ import annotations
@@ -47,7 +84,7 @@ if TYPE_CHECKING:
     from .protocol import Message as Message
     from .protocol import ReplyHead as ReplyHead
 
-_ROOMS = {
+_NAMES_IN = {
     "_async_client": "AsyncClient",
     "_client": "Client",
     "_options": "RetryPolicy Timeout",
@@ -63,15 +100,15 @@ _ROOMS = {
     """,
     "protocol": "Message ReplyHead",
 }
-_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
+_MODULE_OF = {name: module for module, names in _NAMES_IN.items() for name in names.split()}
 
-__all__ = sorted([*_ROOM_OF, "__version__"])  # noqa: PLE0605
+__all__ = sorted([*_MODULE_OF, "__version__"])  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> object:
-    if name not in _ROOM_OF:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_ROOM_OF[name]}", __name__), name)
+    value = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
     globals()[name] = value
     return value
 
@@ -81,10 +118,10 @@ def __dir__() -> list[str]:
 
 
 def load_ipython_extension(shell: object) -> None:
-    """For `%load_ext acytoo_sdk`."""
+    """Adds `%acytoo` and `%%acytoo` to a notebook; IPython calls it for `%load_ext acytoo_sdk`."""
     import_module(".notebook", __name__).load_ipython_extension(shell)
 
 
 def unload_ipython_extension(shell: object) -> None:
-    """For `%unload_ext acytoo_sdk`."""
+    """Takes them out again; IPython calls it for `%unload_ext acytoo_sdk`."""
     import_module(".notebook", __name__).unload_ipython_extension(shell)
