@@ -272,7 +272,7 @@ class Client(BaseClient):
             ordered: whether results come in the order of the input, or as they are there.
             window: how many prompts are taken and not handed out yet, at most; None: `2 * concurrency`.
             requests_per_minute: a steady rate, without bursts; None: as fast as it goes. An executor is given calls at
-                this rate: let it have as many workers as there are at once, or it sends late what it was given early.
+                this rate; if it has fewer workers than `concurrency`, calls wait there, and the rate is not kept.
             journal: the path of a file that keeps what becomes of each prompt, as a JSON object a line. With the same
                 file, another run asks nothing again that was answered: the same messages, model and temperature, in
                 any order; a prompt that is there twice has two answers. Failures are asked again. None: none is kept.

@@ -17,15 +17,15 @@
     │  ├─ DecodeError                not UTF-8
     │  └─ ReplyTooLargeError         longer than `max_reply_bytes`
     ├─ StreamInterruptedError        the connection broke after the first text
-    ├─ StreamCancelledError          cancelled from elsewhere while this reader was waiting
+    ├─ StreamCancelledError          cancelled, or its client closed, before the end
     └─ ClientClosedError             the client was closed before this call
 
 Whatever the server or the network does, a caller gets the text that arrived, in order and once, and then either the end
 or exactly one of these errors, which keeps that text. They hold no key, no password, no headers of the caller's and no
 credentials of a proxy: where a server quotes one, `***` stands in its place. Two things are not masked: headers that
-hold no secret, as `user-agent`, and secrets of less than four characters, which are part of many ordinary words. Nor do
-secrets stand in the frames of a traceback, for tools that show local variables; the caller's own functions are not
-touched.
+hold no secret, as `user-agent`, and secrets of less than four characters, which are part of many ordinary words. The
+frames of a traceback hold no secrets either, for tools that show local variables, except for those of the caller's own
+functions.
 
 An exception that is not the network's comes out as itself, at once, and closes the connection: Ctrl-C, an exception
 that a signal handler raises, a bug in a function that somebody patched. Nothing is sent again after it.
