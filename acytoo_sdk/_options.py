@@ -62,8 +62,8 @@ class Timeout:
     """The limits of one call, in seconds; None switches one off.
 
     A limit ends a hung read at that moment, not at the next byte, also against a server that drips one byte at a time.
-    The call then ends in an `APITimeoutError`, or is tried again: all limits but `total` are those of one attempt. Name
-    resolution alone cannot be interrupted.
+    All limits but `total` are those of one attempt: before the first text, another attempt may follow. The call ends in
+    an `APITimeoutError`. Name resolution alone cannot be interrupted.
 
     Args:
         connect: one attempt to connect, all addresses of the host and the TLS handshake included.

@@ -53,7 +53,7 @@ class Secret(Generic[T_co]):
         return bool(self._value)
 
     def __repr__(self) -> str:
-        return repr(MASK) if getattr(self, "_value", True) else "''"
+        return repr(MASK) if getattr(self, "_value", True) else "''"  # it may be shown while it has no value yet
 
     __str__ = __repr__
 
