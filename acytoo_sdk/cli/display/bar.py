@@ -39,21 +39,8 @@ def show_bar(terminal: Terminal, look: Callable[[], Progress], over: Event) -> N
         look: tells how far it is; called again and again.
         over: ends it.
     """
-    from rich.live import Live
-
-    console = terminal.console(sys.stderr)
-    console.width = max(console.width - 3, 1)  # a `^C` that the terminal shows there must not begin another line
-    with (
-        contextlib.suppress(OSError),  # nobody looks at stderr any more
-        Live(
-            get_renderable=lambda: _line(look(), console.width),
-            console=console,
-            refresh_per_second=_REFRESHES,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        ),
-    ):
+    # Where nobody looks at stderr any more, the bar alone ends.
+    with contextlib.suppress(OSError), terminal.passing_line(lambda width: _line(look(), width), refreshes=_REFRESHES):
         over.wait()
 
 

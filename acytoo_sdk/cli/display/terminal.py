@@ -6,7 +6,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from io import IncrementalNewlineDecoder
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
@@ -14,7 +15,7 @@ from ..._display.characters import CONTROL, printable
 from ..statuses import in_one_line
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
 Color = Literal["auto", "always", "never"]
 
@@ -74,6 +75,28 @@ class Terminal:
             emoji=False,
             legacy_windows=False,
         )
+
+    @contextmanager
+    def passing_line(self, render: Callable[[int], RenderableType], *, refreshes: float) -> Iterator[None]:
+        """Shows a line on stderr until the block is left; nothing is left of it then.
+
+        Args:
+            render: draws the line, for a number of columns; called again and again, by a thread.
+            refreshes: how often, a second.
+        """
+        from rich.live import Live
+
+        console = self.console(sys.stderr)
+        console.width = max(console.width - 3, 1)  # a `^C` that the terminal shows there must not begin another line
+        with Live(
+            get_renderable=lambda: render(console.width),
+            console=console,
+            refresh_per_second=refreshes,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        ):
+            yield
 
     def tell(self, sentence: str) -> None:
         """Tells something beside the reply, on stderr; nothing if it shall be quiet."""

@@ -61,26 +61,12 @@ class Waiting:
             return
         try:
             if escapes:
-                self._show_live()
+                with self._terminal.passing_line(lambda _: self._line(), refreshes=_REFRESHES):
+                    self._over.wait()
             else:
                 self._terminal.tell(f"Waiting for {self._peer}")
         except OSError:
             pass  # nobody looks at stderr any more
-
-    def _show_live(self) -> None:
-        from rich.live import Live
-
-        console = self._terminal.console(sys.stderr)
-        console.width = max(console.width - 3, 1)  # a `^C` that the terminal shows there must not begin another line
-        with Live(
-            get_renderable=self._line,
-            console=console,
-            refresh_per_second=_REFRESHES,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        ):
-            self._over.wait()
 
     def _line(self) -> Text:
         from rich.text import Text
