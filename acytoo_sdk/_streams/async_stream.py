@@ -111,11 +111,29 @@ class AsyncStream(BaseStream, AsyncGenerator[str, None]):
         raise StopAsyncIteration
 
     async def asend(self, value: None) -> str:
-        """The same as awaiting the next piece; a stream takes no values."""
+        """The same as awaiting the next piece, for code that treats a stream as an async generator.
+
+        Args:
+            value: not used: a stream takes no values.
+
+        Returns:
+            The next piece.
+
+        Raises:
+            StopAsyncIteration: the reply has ended.
+            AcytooError: as `AsyncStream` says.
+        """
         return await self.__anext__()
 
     async def athrow(self, *error: Any) -> str:
-        """Ends the stream with an exception, as for any async generator."""
+        """Ends the stream with an exception, as for any async generator; its connection is closed, and its text stays.
+
+        Args:
+            error: the exception, or its class and what it is made with.
+
+        Raises:
+            BaseException: this exception.
+        """
         await self.aclose()
         try:
             return _nothing().throw(*error)

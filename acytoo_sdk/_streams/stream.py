@@ -83,11 +83,29 @@ class Stream(BaseStream, Generator[str, None, None]):
             ) from None
 
     def send(self, value: None) -> str:
-        """The same as `next()`; a stream takes no values."""
+        """The same as `next()`, for code that treats a stream as a generator.
+
+        Args:
+            value: not used: a stream takes no values.
+
+        Returns:
+            The next piece.
+
+        Raises:
+            StopIteration: the reply has ended.
+            AcytooError: as `Stream` says.
+        """
         return next(self)
 
     def throw(self, *error: Any) -> str:
-        """Ends the stream with an exception, as for any generator."""
+        """Ends the stream with an exception, as for any generator; its connection is closed, and its text stays.
+
+        Args:
+            error: the exception, or its class and what it is made with.
+
+        Raises:
+            BaseException: this exception.
+        """
         if not self._call.started:
             self._call.close()  # a generator that never ran runs none of its lines now, `finally` included
         try:
