@@ -15,8 +15,10 @@ and `requests` keeps what arrived:
         assert Client(server.url).complete("Hi") == "1 heard"  # the second attempt
         assert [request.json["temperature"] for request in server.requests] == [0.5, 0.5]
 
-The `responses` library works with this package, too, for payloads and statuses. It serves whole bodies from memory, so
-it shows no timing and no cuts.
+The `responses` library works with this package, too, for payloads and statuses. vcrpy records what a real server said,
+and plays it back; its cassettes hold requests in clear, keys and passwords too, unless its filters take them out. Both
+serve whole bodies from memory, so they show no timing and no cuts. requests-mock sees nothing: it patches sessions,
+which are not used.
 """
 
 from ._faults import NOTICE, Fault
