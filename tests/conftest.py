@@ -28,6 +28,7 @@ settings.load_profile("patient")
 # What the helpers of a folder assert is shown as what its tests assert.
 pytest.register_assert_rewrite("reply_readers", "bare_client")
 
+_PREFIXES = ("ACYTOO_", "LANGCHAIN_", "LANGSMITH_")
 _STEERING = (
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
@@ -48,9 +49,12 @@ def nobodys_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch, nobodys_home: Path) -> None:
-    """No variable and no file of the machine steers a client, its proxy, its trust, or what the command line shows."""
+    """No variable and no file of the machine steers a client, its proxy, its trust, or what the command line shows.
+
+    Nor is anything told to LangSmith, which LangChain's variables may ask for.
+    """
     for name in list(os.environ):
-        if name.startswith("ACYTOO_") or name.upper().endswith("_PROXY") or name in _STEERING:
+        if name.startswith(_PREFIXES) or name.upper().endswith("_PROXY") or name in _STEERING:
             monkeypatch.delenv(name)
     for place in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
         monkeypatch.setenv(place, str(nobodys_home))

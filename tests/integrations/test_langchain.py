@@ -19,7 +19,7 @@ from langchain_core.messages import (
     HumanMessage,
     SystemMessage,
 )
-from langchain_models import KEY, PASSWORD, asked, chat, turn_tracing_off
+from langchain_models import KEY, PASSWORD, asked, chat
 from loops import on, until
 
 from acytoo_sdk import (
@@ -32,11 +32,6 @@ from acytoo_sdk.integrations.langchain import ChatAcytoo
 from acytoo_sdk.testing import FakeServer, Fault, Gate
 
 on_asyncio = on("asyncio")
-
-
-@pytest.fixture(autouse=True)
-def nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    turn_tracing_off(monkeypatch)
 
 
 @pytest.fixture

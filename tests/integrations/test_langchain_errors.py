@@ -18,7 +18,7 @@ from langchain_core.messages import (
 )
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.runnables import RunnableConfig
-from langchain_models import KEY, chat, turn_tracing_off
+from langchain_models import KEY, chat
 from loops import on
 from raised_frames import frames
 
@@ -30,11 +30,6 @@ from acytoo_sdk import (
     StreamInterruptedError,
 )
 from acytoo_sdk.testing import FakeServer, Fault
-
-
-@pytest.fixture(autouse=True)
-def nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    turn_tracing_off(monkeypatch)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from unittest.mock import Mock
 import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.load import dumpd, dumps, load
-from langchain_models import KEY, PASSWORD, TOKEN, asked, chat, turn_tracing_off
+from langchain_models import KEY, PASSWORD, TOKEN, asked, chat
 from pydantic import SecretStr, ValidationError
 from raised_frames import frames
 
@@ -29,11 +29,6 @@ from acytoo_sdk.testing import FakeServer
 
 PROXY_PASSWORD = "password-of-a-proxy"
 SECRETS = (KEY, PASSWORD, TOKEN, PROXY_PASSWORD)
-
-
-@pytest.fixture(autouse=True)
-def nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    turn_tracing_off(monkeypatch)
 
 
 @pytest.fixture
