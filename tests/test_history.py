@@ -103,6 +103,13 @@ async def test_what_was_saved_is_loaded(flavour: str, tmp_path: pathlib.Path) ->
         assert "Привет" in (tmp_path / "talk.json").read_text("utf-8")
 
 
+def test_a_file_has_a_line_for_each_thing_that_is_in_it(tmp_path: pathlib.Path) -> None:
+    """So that a person reads it, and a tool that compares files tells what was said since."""
+    Client("http://127.0.0.1:9", model="m").conversation(messages=HI[:1]).save(tmp_path / "talk.json")
+
+    assert (tmp_path / "talk.json").read_bytes().startswith(b'{\n  "version": 1,\n  "model": "m",\n  "messages": [\n')
+
+
 @spoken
 async def test_an_unfinished_turn_is_not_saved(flavour: str, tmp_path: pathlib.Path) -> None:
     talk = Talk(flavour, "http://127.0.0.1:9", messages=HI)
@@ -161,6 +168,18 @@ def test_a_crash_in_the_middle_of_saving_leaves_the_old_file(
     assert os.listdir(tmp_path) == ["talk.json"]
 
 
+def test_a_file_that_cannot_be_removed_does_not_hide_why_the_old_one_stays(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(f"{len(arguments)} refused")
+
+    monkeypatch.setattr("os.replace", refuse)
+    monkeypatch.setattr("os.unlink", refuse)
+    with pytest.raises(OSError, match="2 refused"):
+        Client("http://127.0.0.1:9").conversation(messages=HI).save(tmp_path / "talk.json")
+
+
 def test_the_new_file_is_on_the_disk_before_it_takes_the_place_of_the_old_one(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +192,7 @@ def test_the_new_file_is_on_the_disk_before_it_takes_the_place_of_the_old_one(
 
     def replace_noted(old: str, new: str) -> None:
         steps.append("replaced")
+        assert os.path.dirname(old) == os.path.dirname(new), "it may be on another file system"
         replace(old, new)
 
     monkeypatch.setattr(os, "fsync", fsync_noted)
@@ -223,8 +243,9 @@ def test_only_a_file_is_replaced(tmp_path: pathlib.Path) -> None:
     before = {name: (tmp_path / name).lstat() for name in os.listdir(tmp_path)}
 
     for name, kind in kinds.items():
-        with pytest.raises(OSError, match=f"{kind} stands there.*'{tmp_path / name}'"):
+        with pytest.raises(OSError, match=f"{kind} stands there.*'{tmp_path / name}'") as caught:
             conversation.save(tmp_path / name)
+        assert isinstance(caught.value, IsADirectoryError if kind == "a folder" else FileExistsError)
     read, write = os.pipe()
     with os.fdopen(read), os.fdopen(write), pytest.raises(FileExistsError, match="a FIFO stands there"):
         conversation.save(f"/dev/fd/{write}")

@@ -325,6 +325,26 @@ def test_once_stopped_what_is_done_still_waits_for_what_runs_before_it() -> None
     assert handed_out(plan) == [0, 2]
 
 
+def test_what_runs_and_what_is_done_hold_their_room_once_stopped() -> None:
+    plan = schedule(5, concurrency=3, window=3)
+    _, second, _ = sent(plan, 0.0)
+    plan.receive(second, ANSWER, 0.0)
+    plan.stop()
+    assert not plan.has_room
+    assert handed_out(plan) == []
+    assert not plan.has_room
+
+
+def test_a_dropped_task_is_not_handed_out_though_it_was_done() -> None:
+    plan = schedule(2)
+    first, second = sent(plan, 0.0)
+    plan.receive(second, ANSWER, 0.0)
+    plan.drop(second)
+    plan.receive(first, ANSWER, 0.0)
+    assert handed_out(plan) == [0]
+    assert plan.is_empty
+
+
 # Everything at once
 
 

@@ -198,6 +198,16 @@ def test_a_named_origin_may_ask_however_it_is_written() -> None:
     assert refusal(access("http://a.example:443"), {"origin": "http://a.example"}) == FOREIGN_ORIGIN
 
 
+def test_a_refusal_says_why() -> None:
+    for headers, message in (
+        ({"host": "evil.example"}, "this server is asked for under a foreign name (Host)"),
+        ({"origin": PAGE}, "web pages of this origin may not ask here: allow it with --allow-origin"),
+    ):
+        with pytest.raises(Failure) as failure:
+            access().check_source(headers)
+        assert failure.value.message == message
+
+
 def test_any_origin_may_ask_where_any_is_named() -> None:
     for origin in (PAGE, "null", ""):
         assert refusal(access("*"), {"host": "127.0.0.1", "origin": origin}) is None
@@ -228,6 +238,7 @@ def test_a_preflight_is_answered_for_an_allowed_page_alone() -> None:
     assert access().preflight_headers(asked) == {}
     assert access(PAGE).preflight_headers(asked | {"origin": "https://evil.example"}) == {}
     assert access(PAGE).preflight_headers({}) == {}
+    assert access(PAGE).preflight_headers({"origin": PAGE})["access-control-allow-headers"].startswith("accept, ")
     assert access(PAGE).preflight_headers(asked) == {
         "access-control-allow-methods": "GET, HEAD, POST, OPTIONS",
         "access-control-allow-headers": "X-Mine, user-agent",
@@ -286,6 +297,9 @@ def test_without_the_password_nobody_gets_in(told: str) -> None:
             access(password="sesame").check_password(asked)
 
         assert (failure.value.status, failure.value.how) == (401, "no password")
+        assert failure.value.message == (
+            "this server asks for a password: send it as password, as key, or as Authorization: Bearer"
+        )
         assert failure.value.headers == {"www-authenticate": "Bearer"}
         assert "sesame" not in failure.value.body.decode()
 

@@ -73,6 +73,14 @@ def test_a_chunked_body_comes_out_whole_in_every_cut(end: bytes) -> None:
         assert (body.done, body.whole, body.reusable) == (True, True, True)
 
 
+@pytest.mark.parametrize("text", [b"1\r\nx\r\n", b"x\r\nabcd", b"\r\n\r\n\r\n"])
+def test_what_looks_like_framing_inside_a_chunk_is_the_body_s_in_every_cut(text: bytes) -> None:
+    wire = b"%x\r\n" % len(text) + text + b"\r\n0\r\n\r\n"
+
+    for pieces in ([wire], single(wire), *two_splits(wire)):
+        assert received(ChunkedReader(), pieces) == text
+
+
 def test_bytes_of_an_open_chunk_come_out_as_they_arrive() -> None:
     body = ChunkedReader()
 
@@ -116,6 +124,10 @@ def test_surplus_behind_the_last_chunk_is_noticed_where_it_comes_with_it(end: by
         (b"00000000000000005\r\nhello\r\n", b"", "a chunk's size is not a number"),
         (b"ffffffffffffffffffff\r\nhello", b"", "a chunk's size is not a number"),
         (b"5\r\nhelloXX5\r\nworld\r\n", b"hello", "a chunk is longer than its size"),
+        (b"5\r\nhello5\r\nworld\r\n", b"hello", "a chunk is longer than its size"),
+        (b"4\r\nhello\r\n", b"hell", "a chunk is longer than its size"),
+        (b"5\r\n0123456789abcdef\r\n", b"01234", "a chunk is longer than its size"),
+        (b"10\r\n0123456789abcdefg\r\n", b"0123456789abcdef", "a chunk is longer than its size"),
         (b"5\r\nhello\n5\r\nworld\r\n", b"hello", "a chunk is longer than its size"),
         (b"5\r\nhello\rX", b"hello", "a chunk is longer than its size"),
         (b"5\r\nhello world\r\n", b"hello", "a chunk is longer than its size"),

@@ -43,6 +43,10 @@ def test_any_white_space_may_separate_the_sentences(gap: str) -> None:
     assert filtered(["Hi\n\n" + gap.join(SENTENCES) + gap]) == ("Hi", gap.join(SENTENCES))
 
 
+def test_a_notice_is_recognised_behind_a_reply_of_any_length() -> None:
+    assert filtered(["x" * 10_000 + "\n\n" + NOTICE]) == ("x" * 10_000, NOTICE)
+
+
 def test_a_reply_that_is_nothing_but_a_notice_is_empty() -> None:
     assert filtered(["\n\n" + NOTICE]) == ("", NOTICE)
 
