@@ -133,6 +133,8 @@ def test_a_timeout_names_its_phase(phase: Phase) -> None:
 
     assert (error.phase, error.partial_text, error.retryable) == (phase, "so far", True)
     assert (error.errno, str(error)) == (None, "too slow")
+    assert APITimeoutError("too slow", phase=phase).partial_text == ""
+    assert APITimeoutError("too slow", phase=phase, hint="wait longer").hint == "wait longer"
 
 
 def test_a_status_error_has_the_reply() -> None:

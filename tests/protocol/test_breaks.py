@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
-from reply_readers import HTML, JSON, PLAIN, broken, reader_of, result_of_break
+from reply_readers import HTML, JSON, PLAIN, broken, failure, reader_of, result_of_break
 
 from acytoo_sdk.errors import (
     AcytooError,
+    APIConnectionError,
     APITimeoutError,
     AuthenticationError,
     ClientClosedError,
@@ -33,7 +34,15 @@ def test_a_break_after_the_first_text_is_an_interruption_with_the_cause() -> Non
     assert type(error) is StreamInterruptedError
     assert error.__cause__ is cause
     assert error.request_id == "r-1"
-    assert "the server hung up" in str(error)
+    assert str(error) == "The reply broke off: the server hung up"
+    assert error.hint == "partial_text holds what arrived; the same call may well succeed later"
+
+
+def test_a_reply_that_breaks_off_inside_its_first_character_has_no_text_yet() -> None:
+    error = failure(PLAIN, b"\xd0")
+
+    assert type(error) is APIConnectionError
+    assert str(error) == "The reply broke off before its first text: it ends in the middle of a character"
 
 
 @pytest.mark.parametrize("headers", [PLAIN, HTML, JSON, {}])

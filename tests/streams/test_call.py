@@ -244,7 +244,7 @@ def test_an_error_gives_way_to_the_cancellation_that_caused_it(pool: Pool) -> No
     call.cancel()
     final = call.finalize(APIConnectionError("broken"))
     assert isinstance(final, StreamCancelledError)
-    assert final.partial_text == "Hel"
+    assert (str(final), final.partial_text) == ("The stream was cancelled", "Hel")
     again = APIConnectionError("broken")
     assert call.finalize(again) is again
 

@@ -212,6 +212,14 @@ def test_longer_trailers_are_an_error_in_every_cut() -> None:
         assert received_until_error(ChunkedReader(), pieces) == (b"ab", "the trailers are too long")
 
 
+def test_trailers_are_too_long_as_soon_as_they_fill_the_limit_without_an_end() -> None:
+    body = ChunkedReader()
+    body.receive_data(trailers_of(64 * 1024 + 1)[:-2])
+
+    with pytest.raises(FramingError, match="the trailers are too long"):
+        body.receive_data(b"\r")
+
+
 @pytest.mark.parametrize("line", [b"x: y\r\n", b"x", b"\n", b"\n\n"])
 def test_endless_trailers_are_an_error(line: bytes) -> None:
     wire = [b"0\r\n", *[line * 1000] * 70]
