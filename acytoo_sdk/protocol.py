@@ -338,7 +338,6 @@ class ReplyReader:
         error.request_id = self.head.request_id if self.head else None
         if not text:
             raise error
-        self._delivered = True
         return text
 
     def _broken(self, why: str) -> AcytooError:
