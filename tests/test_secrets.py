@@ -215,6 +215,52 @@ def test_any_cut_secret_is_masked(secret: str, before: str, data: st.DataObject)
     assert masked.endswith(MASK)
 
 
+def came_through_frames(cause: BaseException | None = None) -> BaseException:
+    """An exception that two frames with a secret in them are behind."""
+
+    def inner(secret: str) -> None:
+        raise ValueError(len(secret)) from cause
+
+    def outer(secret: str) -> None:
+        inner(secret)
+
+    try:
+        outer(PLAIN)
+    except ValueError as error:
+        return error
+    raise AssertionError("it was not raised")
+
+
+def shows_secret(error: BaseException) -> bool:
+    step, found = error.__traceback__, False
+    while step is not None:
+        found = found or "secret" in step.tb_frame.f_locals
+        step = step.tb_next
+    return found
+
+
+def test_no_frame_of_an_exception_or_of_any_behind_it_keeps_its_locals() -> None:
+    cause, context, behind = came_through_frames(), came_through_frames(), came_through_frames()
+    error = came_through_frames(cause)
+    error.__context__, context.__cause__, cause.__context__ = context, behind, error
+    errors = (error, cause, context, behind)
+    assert all(map(shows_secret, errors))
+
+    _clear_frames(error, None)
+
+    assert not any(map(shows_secret, errors))
+
+
+def test_the_frames_of_what_the_caller_is_handling_are_the_caller_s() -> None:
+    handled = came_through_frames()
+    error = came_through_frames(handled)
+
+    _clear_frames(error, handled)
+
+    assert shows_secret(handled)
+    assert not shows_secret(error)
+
+
 def test_what_was_raised_in_another_frame_is_not_taken_for_a_running_frame_s() -> None:
     """The clearing itself raises in no frame of Python's."""
 

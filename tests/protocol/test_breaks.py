@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
-from reply_readers import HTML, JSON, PLAIN, broken, failure, reader_of, result_of_break
+from reply_readers import HTML, JSON, PLAIN, broken, failure, reader_of, result, result_of_break
 
 from acytoo_sdk.errors import (
     AcytooError,
@@ -36,6 +36,18 @@ def test_a_break_after_the_first_text_is_an_interruption_with_the_cause() -> Non
     assert error.request_id == "r-1"
     assert str(error) == "The reply broke off: the server hung up"
     assert error.hint == "partial_text holds what arrived; the same call may well succeed later"
+
+
+@pytest.mark.parametrize("text", ["", "Hi", "Hi\n\n"])
+def test_a_whole_reply_that_ends_inside_a_character_is_not_utf_8(text: str) -> None:
+    body = text.encode() + b"\xd0"
+    reader = reader_of(PLAIN | {"content-length": str(len(body))})
+
+    got, error = result(reader, [reader.framing.receive_data(body)])
+
+    assert got == text
+    assert type(error) is DecodeError
+    assert str(error) == "The reply is not UTF-8: it ends in the middle of a character"
 
 
 def test_a_reply_that_breaks_off_inside_its_first_character_has_no_text_yet() -> None:
