@@ -381,7 +381,7 @@ def test_a_docstring_explains_every_argument() -> None:
 @pytest.mark.skipif(not (PACKAGE.parent / "setup.cfg").exists(), reason="an installed package has no folder around it")
 def test_the_top_level_holds_what_the_design_names_and_nothing_else() -> None:
     named = {"setup.cfg", "setup.py", "README.md", "CHANGELOG.md", "acytoo_sdk", "tests"}
-    made_by_tools = {"acytoo_sdk.egg-info", "build", "dist", "htmlcov", "__pycache__", "PKG-INFO"}
+    made_by_tools = {"acytoo_sdk.egg-info", "build", "dist", "htmlcov", "mutants", "__pycache__", "PKG-INFO"}
 
     found = {path.name for path in PACKAGE.parent.iterdir() if not path.name.startswith(".")}
 
