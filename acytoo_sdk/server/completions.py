@@ -160,7 +160,7 @@ class CompletionReader:
         if self._is_done:
             return ""
         data = event.data.strip()
-        said = None if data == _DONE else _parsed(data)
+        said = _parsed(data)
         if event.name == b"error":
             words, _ = utf_8_decode(data, "replace", not last)
             self._reply.fail_by(words if said is None else said, "error event", cut=last and said is None)

@@ -75,7 +75,7 @@ def _code_of(said: object) -> int | None:
     """The HTTP status of an error that an object names; a number, or its digits as litellm writes them."""
     for name in _CODES:
         code = said.get(name) if isinstance(said, dict) else None
-        if isinstance(code, str) and re.fullmatch("[0-9]{3}", code, re.ASCII):
+        if isinstance(code, str) and re.fullmatch("[0-9]{3}", code):
             code = int(code)
         if isinstance(code, int) and 400 <= code < 600:
             return code

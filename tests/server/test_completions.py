@@ -223,6 +223,18 @@ NOT_WHOLE: dict[str, tuple[bytes, Outcome]] = {
         Outcome("", 502, "web page", "the upstream server sent a web page: Just a moment"),
     ),
     "a page that says nothing": (b"<", Outcome("", 502, "web page", "the upstream server sent a web page: <")),
+    "a page whose title is empty": (
+        b"<title></title>",
+        Outcome("", 502, "web page", "the upstream server sent a web page"),
+    ),
+    "a page that is not UTF-8": (
+        b"<title>\xffWait\xd0",
+        Outcome("", 502, "web page", "the upstream server sent a web page: \ufffdWait\ufffd"),
+    ),
+    "words of an error that are not UTF-8": (
+        hi() + b"event: error\ndata: \xffoverloaded\xd0\n\n",
+        Outcome("Hi", 502, "error event", "\ufffdoverloaded\ufffd"),
+    ),
 }
 
 
