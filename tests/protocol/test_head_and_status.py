@@ -274,3 +274,56 @@ def test_the_head_says_what_takes_the_body_out_of_its_framing(headers: dict[str,
     reader.receive_head(200, headers)
 
     assert reader.framing.receive_data(wire) == b"Hi"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "message", "hint"),
+    [
+        (
+            101,
+            {},
+            "The server ended its reply with the interim status 101",
+            "this endpoint speaks another protocol: check base_url= and path=",
+        ),
+        (
+            200,
+            {"transfer-encoding": "gzip"},
+            "The framing of the reply is unknown: Transfer-Encoding gzip",
+            "have the server, or the proxy in front of it, send this endpoint's replies in chunks",
+        ),
+        (
+            200,
+            {"content-encoding": "gzip"},
+            "The reply is compressed (gzip), though plain text was asked for",
+            "leave accept-encoding alone in headers=, or tell the server not to compress this endpoint",
+        ),
+        (
+            200,
+            {"content-type": "text/event-stream"},
+            "The reply is an event stream (text/event-stream), not bare text",
+            "this endpoint speaks another protocol: look for one that streams plain text",
+        ),
+        (
+            407,
+            {},
+            "The proxy asks for credentials (HTTP 407)",
+            "put them into the proxy's address: http://USER:PASSWORD@HOST:PORT",
+        ),
+    ],
+)
+def test_an_error_of_the_head_says_what_it_is_and_what_to_do(
+    status: int, headers: Mapping[str, str], message: str, hint: str
+) -> None:
+    error = head_failure(status, headers)
+
+    assert (str(error), error.hint) == (message, hint)
+
+
+def test_an_empty_reply_says_what_to_do() -> None:
+    error = failure()
+
+    assert (str(error), error.hint) == ("The server's reply is empty", "the same call may well succeed later")
+
+
+def test_a_status_that_has_no_body_ends_its_framing_whatever_its_headers_say() -> None:
+    assert reader_of({"content-length": "5"}, status=204).framing.done
