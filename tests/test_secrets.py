@@ -99,11 +99,13 @@ def test_letters_that_grow_in_lower_case_do_not_shift_the_cut() -> None:
 def test_the_longer_of_two_secrets_is_masked_first() -> None:
     assert Mask(["abcd", "abcdef"])("abcdef abcd") == f"{MASK} {MASK}"
     assert Mask(["abcd", "xabcdy"])("xabcdy") == MASK
+    assert Mask(["abcd", "ABCDEF"])("abcdef") == MASK
 
 
 def test_without_secrets_nothing_is_masked() -> None:
     for mask in (Mask(), Mask([""]), Mask(iter(()))):
         assert mask("text", cut=True) == "text"
+        assert mask.header("") == ""
 
 
 def test_secrets_are_no_patterns() -> None:

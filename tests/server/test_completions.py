@@ -71,7 +71,13 @@ WHOLE: dict[str, bytes] = {
     )
     + event({"choices": [choice_of({"content": "i"}, message={"content": "Hi"}, finish="stop")]}),
     "Mistral's parts": event(
-        delta([{"type": "thinking", "thinking": [], "text": "Hm"}, {"type": "text", "text": "Hi"}])
+        delta(
+            [
+                {"type": "thinking", "thinking": [], "text": "Hm"},
+                {"type": "text", "text": "H"},
+                {"type": "text", "text": "i"},
+            ]
+        )
     )
     + STOP
     + DONE,
@@ -223,6 +229,7 @@ NOT_WHOLE: dict[str, tuple[bytes, Outcome]] = {
         Outcome("", 502, "web page", "the upstream server sent a web page: Just a moment"),
     ),
     "a page that says nothing": (b"<", Outcome("", 502, "web page", "the upstream server sent a web page: <")),
+    "a mark behind a blank": (b"\n\xef\xbb\xbf" + completion("Hi"), Outcome("", 502, "ended before any text")),
     "a page whose title is empty": (
         b"<title></title>",
         Outcome("", 502, "web page", "the upstream server sent a web page"),

@@ -292,6 +292,22 @@ def test_the_framing_of_a_head(status: int, headers: Mapping[str, str], kind: ty
     assert body.done is (status in (204, 304))
 
 
+@pytest.mark.parametrize(("length", "reusable"), [({}, True), ({"content-length": "5"}, False)])
+def test_a_connection_serves_no_more_where_a_chunked_body_has_a_length_too(
+    length: Mapping[str, str], reusable: bool
+) -> None:
+    body = framing_of(200, {"transfer-encoding": "chunked", **length})
+
+    assert received(body, [b"5\r\nhello\r\n0\r\n\r\n"]) == b"hello"
+    assert (body.done, body.reusable) == (True, reusable)
+
+
+@pytest.mark.parametrize("headers", [{"transfer-encoding": "chunked\x0b"}, {"content-length": "5\x0c"}])
+def test_only_blanks_and_tabs_are_around_a_framing(headers: Mapping[str, str]) -> None:
+    with pytest.raises(FramingError):
+        framing_of(200, headers)
+
+
 def test_the_length_of_a_head_is_the_length_of_the_body() -> None:
     assert received(framing_of(200, {"content-length": "005, 005"}), [b"hello world"]) == b"hello"
 
