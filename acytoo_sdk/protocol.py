@@ -386,7 +386,7 @@ def _head_error(head: ReplyHead, fields: Mapping[str, str], unknown: str | None,
     if _media_type(fields) == "text/event-stream":
         return UnexpectedReplyError(
             "The reply is an event stream (text/event-stream), not bare text",
-            hint="this endpoint speaks another protocol: look for one that streams plain text",
+            hint="this endpoint speaks another protocol: put `acytoo serve --upstream URL` in front of it",
         )
     return None
 

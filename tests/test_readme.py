@@ -68,9 +68,10 @@ def test_the_lines_for_the_terminal_run_as_they_stand_there(tmp_path: Path) -> N
         env=env,
     )
     assert done.returncode == 0
-    counted, changed = sorted(done.stderr.splitlines())
+    counted, unset, changed = sorted(done.stderr.splitlines())
     assert counted == "2 of 2 prompts answered"
     assert changed.startswith("base_url is set in ")
+    assert unset.startswith("base_url is no longer set in ")
     for shown in (
         "You said: Привет, как дела?",
         "POST http://127.0.0.1:",

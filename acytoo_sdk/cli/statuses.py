@@ -59,7 +59,6 @@ _WORDS = (
     (r"pass verify='/path/of/your/ca.pem'", "pass --ca FILE"),
     (r"raise max_reply_bytes, or pass None", "ask for less"),
     (r"leave accept-encoding alone in headers=, or tell", "tell"),
-    (r"look for one that streams plain text", "put `acytoo serve --upstream URL` in front of it"),
     (r"wait before the next call; .*", "wait before you ask again"),
     (r"Timeout\((?:first_byte|idle|total)=\.\.\.\) sets the limit", "--timeout SECONDS sets the limit"),
 )

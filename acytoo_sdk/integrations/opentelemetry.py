@@ -6,8 +6,11 @@
 
     AcytooInstrumentor().instrument()
 
-A program that is started by `opentelemetry-instrument` needs no line of this. No text, key or header is told, nor the
-message of an error, which may quote what the server says. All that is known here of a call comes from `events`.
+A program that is started by `opentelemetry-instrument` needs no line of this. Where spans and measurements go is the
+business of OpenTelemetry's SDK: without one, nobody sees them. `pip install opentelemetry-distro` brings it.
+
+No text, key or header is told, nor the message of an error, which may quote what the server says. All that is known
+here of a call comes from `events`.
 
 Source:
     https://github.com/open-telemetry/semantic-conventions-genai: gen-ai-spans.md ("Inference") and gen-ai-metrics.md.

@@ -57,8 +57,8 @@ can see. No log line quotes them, and no error, as long as they have four charac
 
 The log
 
-stdout has one line, with the address. stderr tells how to ask the server, warns where anybody may, and then has one
-line a request, without its prompt or its reply:
+stdout has one line, with the address. stderr tells how to ask the server, and warns where anybody may, and where the
+upstream's address seems to lack its /v1. Then it has one line a request, without its prompt or its reply:
 
     2026-11-27 09:30:00 5f0c1d2e3a4b5c6d 200 llama3.2 812 characters 3.41 s complete
 

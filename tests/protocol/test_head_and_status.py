@@ -301,7 +301,7 @@ def test_the_head_says_what_takes_the_body_out_of_its_framing(headers: dict[str,
             200,
             {"content-type": "text/event-stream"},
             "The reply is an event stream (text/event-stream), not bare text",
-            "this endpoint speaks another protocol: look for one that streams plain text",
+            "this endpoint speaks another protocol: put `acytoo serve --upstream URL` in front of it",
         ),
         (
             407,
