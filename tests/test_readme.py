@@ -74,7 +74,6 @@ def test_the_lines_for_the_terminal_run_as_they_stand_there(tmp_path: Path) -> N
     assert unset.startswith("base_url is no longer set in ")
     for shown in (
         "You said: Привет, как дела?",
-        "POST http://127.0.0.1:",
         "first piece after",
         "http://127.0.0.1:8000",
     ):

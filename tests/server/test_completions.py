@@ -113,6 +113,8 @@ NOT_WHOLE: dict[str, tuple[bytes, Outcome]] = {
     "a reason that is no text": (hi() + event(delta(finish=1)) + event(delta(finish={"type": "stop"})), ENDED),
     "an event cut short": (hi() + STOP[:40], ENDED),
     "a DONE cut short": (hi() + DONE[:9], ENDED),
+    "an event cut short behind a line that is half an object": (hi() + hi().strip() + b"\ndata: {\ndata: {", ENDED),
+    "half an object before a whole one, in the last event": (hi() + b"data: {\n" + hi().strip(), ENDED),
     "an error object": (hi() + event(ERROR) + DONE, Outcome("Hi", 429, "error object", MESSAGE, "overloaded")),
     "an error object without a blank line": (hi() + event(ERROR)[:-2], Outcome("Hi", 429, "error object", MESSAGE)),
     "an error beside text": (event(delta("Hi") | ERROR), Outcome("Hi", 429, "error object", MESSAGE)),
