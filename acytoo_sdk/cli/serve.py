@@ -9,7 +9,6 @@ import re
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import click
 
@@ -175,8 +174,6 @@ def _run(settings: Settings) -> None:
         log.tell(f"try it:  {password}acytoo ask --base-url {url} 'Hi'\nor:      {curl_line(url)}")
         if not settings.password and not is_loopback(settings.host):
             log.tell("Warning: whoever reaches this address may ask, at your expense: set --password-env VARIABLE")
-        if settings.upstream and not urlsplit(settings.upstream).path:
-            log.tell(f"Warning: --upstream has no path; most servers answer below {settings.upstream}/v1")
 
     try:
         asyncio.run(run(settings, log=log, announce=announce))

@@ -31,9 +31,10 @@ does. (Clients before HTTP/1.1 have no framing: their connection is reset.)
       a reason like content_filter, or an end
       with neither a finish reason nor [DONE]
 
-When a client leaves, its request to the upstream is closed at once. The server itself refuses questions with 503 and
-Retry-After while `--max-streams` replies are on their way, or while it ends; with 413, if they are longer than
-`--max-body`; and with 408, if they take longer than a minute to arrive.
+If every question gets 404, `--upstream` may lack its /v1. When a client leaves, its request to the upstream is closed
+at once. The server itself refuses questions with 503 and Retry-After while `--max-streams` replies are on their way, or
+while it ends; with 413, if they are longer than `--max-body`; and with 408, if they take longer than a minute to
+arrive.
 
 
 Who gets in
@@ -57,8 +58,8 @@ can see. No log line quotes them, and no error, as long as they have four charac
 
 The log
 
-stdout has one line, with the address. stderr tells how to ask the server, and warns where anybody may, and where the
-upstream's address seems to lack its /v1. Then it has one line a request, without its prompt or its reply:
+stdout has one line, with the address. stderr tells how to ask the server, warns where anybody may, and then has one
+line a request, without its prompt or its reply:
 
     2026-11-27 09:30:00 5f0c1d2e3a4b5c6d 200 llama3.2 812 characters 3.41 s complete
 

@@ -649,10 +649,15 @@ def test_a_batch_goes_on_in_another_loop() -> None:
 
 @on_both
 async def test_what_had_arrived_is_in_the_journal_though_nobody_took_it(tmp_path: Path) -> None:
-    journal = tmp_path / "journal.jsonl"
-    with FakeServer(echo) as server:
+    journal, gate = tmp_path / "journal.jsonl", Gate()
+
+    def prompts() -> Iterator[str]:
+        yield from "abcd"
+        gate.open()  # a result that is there comes first, and no further prompt is sent then
+
+    with FakeServer(echo, gate=gate) as server:
         async with AsyncClient(server.url) as client:
-            async with client.map(["a", "b", "c", "d"], journal=journal, concurrency=4) as batch:
+            async with client.map(prompts(), journal=journal, concurrency=4) as batch:
                 await anext(batch)
                 await until(lambda: not readers())
             entries = [json.loads(line) for line in journal.read_text().splitlines()]

@@ -155,15 +155,6 @@ def test_server_that_anybody_reaches_without_a_password_warns_in_one_line(
     assert "pw-1" not in result.output
 
 
-@pytest.mark.parametrize(("path", "warned"), [("", True), ("/", True), ("/v1", False), ("/api/v1/", False)])
-def test_an_upstream_that_may_lack_its_v1_is_asked_about_at_the_start(
-    path: str, warned: bool, started: Started
-) -> None:
-    told = started.run("--upstream", f"http://127.0.0.1:11434{path}").stderr
-    line = "Warning: --upstream has no path; most servers answer below http://127.0.0.1:11434/v1"
-    assert (line in told.splitlines()) == warned
-
-
 def test_help_leads_to_the_page_for_operators_and_what_that_says_is_understood(started: Started) -> None:
     page, told = server.__doc__ or "", started.run("--help").stdout
     options = {word for option in command.serve.params for word in option.opts}
