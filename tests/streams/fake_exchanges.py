@@ -80,6 +80,7 @@ class FakeExchange:
 
     def before_close(self, act: Callable[[], None]) -> None:
         self._on("before_close")
+        self.act = act
 
     def due(self, since: float) -> float:
         """The limit on silence is an hour."""

@@ -295,6 +295,20 @@ def test_whoever_reads_may_be_asking_while_another_cancels(
     assert interrupt_at_each_step(attempt) > 5
 
 
+def test_what_is_to_be_done_before_a_socket_is_closed_reaches_the_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    exchange = FakeExchange(b"a")
+    call = call_on(monkeypatch, exchange)
+    call.start()
+    steps = call.steps()
+    next(steps)
+
+    def forget() -> None: ...
+
+    assert call.before_close(forget)
+    assert exchange.act is forget
+    steps.close()
+
+
 def test_a_call_of_a_closed_client_does_not_start(pool: Pool) -> None:
     call = a_call(pool, "http://127.0.0.1:9")
     pool.close()
